@@ -550,6 +550,8 @@ class DriverPlugin:
     Attributes:
         extra: the extra of cloudkit-sdk that installs what it needs, or "" for none.
         requires: modules that must be importable before ``open`` is called.
+        address_query: keys of a URL's query that belong to ``address``, as libvirt's own ``socket``; all others
+            are options.
         story: what the demo uses where the profile's ``[story]`` table is silent.
     """
 
@@ -559,6 +561,7 @@ class DriverPlugin:
     options: tuple[Option, ...] = ()
     extra: str = ""
     requires: tuple[str, ...] = ()
+    address_query: tuple[str, ...] = ()
     story: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
