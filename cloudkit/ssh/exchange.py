@@ -1,0 +1,107 @@
+"""One command on one channel: input, both outputs and the exit status at the same time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+_PIECE = 1 << 18
+
+
+class TimedOut(Exception):
+    """The deadline passed before the command's end."""
+
+
+class _Wakeup(threading.Event):
+    """Set by both of a channel's buffers; only the reader itself resets it.
+
+    A buffer clears its event when it has been emptied. With one event for two buffers, that would lose the news
+    from the other one.
+    """
+
+    def clear(self) -> None:
+        """Called by the buffers; does nothing."""
+
+    def reset(self) -> None:
+        """Called by the reader, before it looks into the buffers."""
+        super().clear()
+
+
+class Exchange:
+    """Drains stdout and stderr as they come, so that neither can block the other by filling the channel's window."""
+
+    def __init__(
+        self,
+        channel: Any,
+        on_stdout: Callable[[bytes], object],
+        on_stderr: Callable[[bytes], object],
+        deadline: float | None,
+    ) -> None:
+        self._channel = channel
+        self._on_stdout = on_stdout
+        self._on_stderr = on_stderr
+        self._deadline = deadline
+        self._wakeup = _Wakeup()
+
+    def run(self, line: str, pieces: Iterable[bytes]) -> int:
+        """Execute and see it through; the exit status, -1 when a signal ended the command.
+
+        Raises:
+            TimedOut: the deadline passed.
+            EOFError: the connection broke.
+        """
+        channel = self._channel
+        # Before the command starts, so that no news are missed.
+        channel.in_buffer.set_event(self._wakeup)
+        channel.in_stderr_buffer.set_event(self._wakeup)
+        channel.exec_command(line)
+        feeder = self._feed(pieces)
+        try:
+            while not self._drain():
+                self._wait(self._wakeup)
+                self._wakeup.reset()
+            self._wait(channel.status_event)
+        finally:
+            channel.close()
+            if feeder is not None:
+                feeder.join()
+        if channel.exit_status == -1 and not channel.get_transport().is_active():
+            raise EOFError("it was closed before the command's end")
+        return int(channel.exit_status)
+
+    def _drain(self) -> bool:
+        """Pass on what there is; whether that was all there will ever be."""
+        channel = self._channel
+        # Read before looking: what comes before the end of the file is in the buffers by then.
+        ended = channel.eof_received or channel.closed
+        while channel.recv_ready():
+            self._on_stdout(channel.recv(_PIECE))
+        while channel.recv_stderr_ready():
+            self._on_stderr(channel.recv_stderr(_PIECE))
+        return bool(ended)
+
+    def _wait(self, event: threading.Event) -> None:
+        if self._deadline is None:
+            event.wait()
+        elif not event.wait(max(0.0, self._deadline - time.monotonic())):
+            raise TimedOut
+
+    def _feed(self, pieces: Iterable[bytes]) -> threading.Thread | None:
+        if not pieces:
+            self._channel.shutdown_write()
+            return None
+        # Sending waits while the command does not read, and it may not read until we have read from it.
+        feeder = threading.Thread(target=self._send, args=(pieces,), name="cloudkit-ssh-input", daemon=True)
+        feeder.start()
+        return feeder
+
+    def _send(self, pieces: Iterable[bytes]) -> None:
+        try:
+            for piece in pieces:
+                self._channel.sendall(piece)
+            self._channel.shutdown_write()
+        except OSError:
+            # The command has ended, or closed its input: its exit status tells.
+            pass

@@ -1,0 +1,86 @@
+"""Endpoints behind another host: through an SSH connection to it, verified by the user's own known_hosts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cloudkit.errors import HostKeyChanged, HostKeyUnknown, SshAuthFailed
+from cloudkit.ssh.attempt import LOG_CHANNEL, NotYet, connect_socket
+from cloudkit.ssh.paramiko_module import close_transport, load_paramiko, quiet_log_channel
+from cloudkit.types import Endpoint
+
+
+class Routes:
+    """Makes connections, through jump hosts where the endpoint says so; keeps one connection to each jump host."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, Any] = {}
+
+    def connect(self, endpoint: Endpoint, timeout_s: float) -> Any:
+        """A socket, or a channel that acts like one; raises NotYet, or SshError for the jump host."""
+        if endpoint.jump is None:
+            return connect_socket(endpoint.host, endpoint.port, timeout_s)
+        paramiko = load_paramiko()
+        transport = self._jump(endpoint.jump, timeout_s).get_transport()
+        try:
+            return transport.open_channel(
+                "direct-tcpip", (endpoint.host, endpoint.port), ("127.0.0.1", 0), timeout=timeout_s
+            )
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise NotYet(f"through {endpoint.jump}: {error}") from error
+
+    def close(self) -> None:
+        """Close the connections to the jump hosts."""
+        while self._clients:
+            _, client = self._clients.popitem()
+            close_transport(client.get_transport())
+            client.close()
+
+    def _jump(self, destination: str, timeout_s: float) -> Any:
+        client = self._clients.get(destination)
+        if client is not None and client.get_transport().is_active():
+            return client
+        self._clients[destination] = client = _connect_client(destination, timeout_s)
+        return client
+
+
+def _connect_client(destination: str, timeout_s: float) -> Any:
+    paramiko = load_paramiko()
+    user, host, port = split_destination(destination)
+    client = paramiko.SSHClient()
+    client.set_log_channel(quiet_log_channel(LOG_CHANNEL))
+    client.load_system_host_keys()
+    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    sock = connect_socket(host, port, timeout_s)
+    try:
+        client.connect(host, port, user, sock=sock, timeout=timeout_s, banner_timeout=timeout_s * 5)
+    except BaseException as error:
+        transport = client.get_transport()
+        if transport is not None:
+            close_transport(transport)
+        client.close()
+        sock.close()
+        hint = f"Log in once with: ssh -p {port} {user + '@' if user else ''}{host}"
+        if isinstance(error, paramiko.BadHostKeyException):
+            raise HostKeyChanged(f"the jump host {host} presents another host key than known_hosts has") from error
+        if isinstance(error, paramiko.AuthenticationException):
+            raise SshAuthFailed(f"the jump host {destination} refused the login", hint=hint) from error
+        if isinstance(error, paramiko.SSHException) and "known_hosts" in str(error):
+            raise HostKeyUnknown(f"the jump host {host} is not in known_hosts", hint=hint) from error
+        if isinstance(error, (paramiko.SSHException, OSError, EOFError)):
+            raise NotYet(f"the jump host {destination}: {error}") from error
+        raise
+    return client
+
+
+def split_destination(destination: str) -> tuple[str | None, str, int]:
+    """The parts of ``[user@]host[:port]``; an IPv6 address with a port is in brackets."""
+    user, _, place = destination.rpartition("@")
+    host, colon, port = place.rpartition(":")
+    if place.count(":") > 1 and not place.startswith("["):
+        host, port = place, ""
+    elif not colon:
+        host, port = place, ""
+    elif place.endswith("]"):
+        host, port = place, ""
+    return user or None, host.strip("[]"), int(port) if port else 22
