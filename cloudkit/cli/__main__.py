@@ -1,0 +1,7 @@
+"""``python -m cloudkit.cli``"""
+
+import sys
+
+from cloudkit.cli import main
+
+sys.exit(main())
