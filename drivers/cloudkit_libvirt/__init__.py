@@ -1,0 +1,59 @@
+"""The libvirt driver: servers, networks and volumes on one libvirt host, with libvirt as the only database.
+
+This module is what the entry point names; it loads neither libvirt nor anything else before ``open`` is called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cloudkit.driver import DRIVER_API, DriverPlugin, Option
+
+if TYPE_CHECKING:
+    from cloudkit.driver import Driver, OpenRequest
+
+
+def _open(request: OpenRequest) -> Driver:
+    from cloudkit_libvirt.driver import open_driver
+
+    return open_driver(request)
+
+
+def _virt_type(value: Any) -> str:
+    if value not in ("auto", "kvm", "qemu"):
+        raise ValueError("it must be auto, kvm or qemu")
+    return str(value)
+
+
+def _pool_name(value: Any) -> str:
+    if not isinstance(value, str) or not value or "/" in value:
+        raise ValueError("it must be a name without a slash")
+    return value
+
+
+def _absolute_path(value: Any) -> str:
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise ValueError("it must be an absolute path on the libvirt host")
+    return value
+
+
+PLUGIN = DriverPlugin(
+    name="libvirt",
+    api=DRIVER_API,
+    open=_open,
+    options=(
+        Option("uri", "libvirt's connection URI, where the URL's address does not say it"),
+        Option("pool", "name of the storage pool that holds all", parse=_pool_name, default="cloudkit"),
+        Option(
+            "pool_path",
+            "the pool's folder on the libvirt host, used when the pool is made",
+            parse=_absolute_path,
+            default="/var/lib/libvirt/cloudkit",
+        ),
+        Option("virt_type", "auto, kvm, or qemu for emulation", parse=_virt_type, default="auto"),
+    ),
+    extra="libvirt",
+    requires=("libvirt", "pycdlib", "cryptography"),
+    # The guest's image has no default: it must come from the profile.
+    story={"user": "root", "image_path": None},
+)

@@ -1,0 +1,254 @@
+"""What the records hold, one class a kind of thing.
+
+A body is written whole and never changed; a field that is added later needs a default, so that older records
+stay readable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, ClassVar
+
+from cloudkit.types import EMPTY_MAP, FrozenMap, Kind, Mark, Spec, Visibility
+
+
+class Phase(StrEnum):
+    """How far a thing has come; every phase but READY may be what a crash has left."""
+
+    CREATING = "creating"
+    READY = "ready"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """What every record has. Times are ISO 8601 in UTC; ``request`` and ``scope`` are cloudkit's mark."""
+
+    kind: ClassVar[Kind]
+
+    phase: Phase
+    project_id: str
+    name: str
+    created_at: str
+    updated_at: str | None = None
+    description: str = ""
+    request: str | None = None
+    scope: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what other code relies on; records may come from anywhere."""
+        for text in filter(None, (self.created_at, self.updated_at)):
+            if datetime.fromisoformat(text).tzinfo is None:
+                raise ValueError("a time has no zone")
+
+    @property
+    def public(self) -> bool:
+        """Whether all projects see it."""
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlavorBody(Body):
+    """A flavor."""
+
+    kind: ClassVar[Kind] = Kind.FLAVOR
+
+    vcpus: int
+    ram_mib: int
+    disk_gib: int
+    visibility: Visibility = Visibility.PUBLIC
+    extra_specs: FrozenMap = EMPTY_MAP
+
+    @property
+    def public(self) -> bool:
+        """Whether all projects see it."""
+        return self.visibility is Visibility.PUBLIC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPairBody(Body):
+    """A key pair."""
+
+    kind: ClassVar[Kind] = Kind.KEY_PAIR
+
+    public_key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageBody(Body):
+    """An image; sizes are 0 until they are known."""
+
+    kind: ClassVar[Kind] = Kind.IMAGE
+
+    disk_format: str
+    container_format: str = "bare"
+    size_bytes: int = 0
+    virtual_size_bytes: int = 0
+    checksum: str | None = None
+    min_disk_gib: int = 0
+    min_ram_mib: int = 0
+    visibility: Visibility = Visibility.PRIVATE
+    server_id: str | None = None
+    metadata: FrozenMap = EMPTY_MAP
+    tags: tuple[str, ...] = ()
+
+    @property
+    def public(self) -> bool:
+        """Whether all projects see it."""
+        return self.visibility is Visibility.PUBLIC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkBody(Body):
+    """A network; libvirt knows of it once it has a subnet."""
+
+    kind: ClassVar[Kind] = Kind.NETWORK
+
+    mtu: int | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubnetBody(Body):
+    """A subnet. ``bridge_ip`` is the host's own address in it, which is the gateway's unless there is none."""
+
+    kind: ClassVar[Kind] = Kind.SUBNET
+
+    network_id: str
+    cidr: str
+    bridge_ip: str
+    gateway_ip: str | None
+    pools: tuple[tuple[str, str], ...]
+    dns: tuple[str, ...] = ()
+    dhcp: bool = True
+
+    def __post_init__(self) -> None:
+        """See Body."""
+        Body.__post_init__(self)
+        IPv4Network(self.cidr)
+        for text in (self.bridge_ip, *(end for pool in self.pools for end in pool)):
+            IPv4Address(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortBody(Body):
+    """A port.
+
+    Attributes:
+        owned: made for a server, and deleted with it.
+        own_lease: libvirt's network got a reservation for this port alone; see ``addresses``.
+        own_mac: the MAC was asked for, so that it is claimed.
+    """
+
+    kind: ClassVar[Kind] = Kind.PORT
+
+    network_id: str
+    subnet_id: str | None
+    mac: str
+    ip: str | None
+    device_id: str = ""
+    owned: bool = False
+    own_lease: bool = False
+    own_mac: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerBody(Body):
+    """A server.
+
+    Attributes:
+        vcpus, ram_mib, disk_bytes: the flavor's when the server was made; the flavor may be gone since.
+        port_ids: in the order of the interfaces, written before any of them is made.
+        secret_extent: offset and length of the private host key's file on the seed disk, while it is there.
+    """
+
+    kind: ClassVar[Kind] = Kind.SERVER
+
+    image_id: str
+    flavor_id: str
+    vcpus: int
+    ram_mib: int
+    disk_bytes: int
+    port_ids: tuple[str, ...]
+    key_pair: str | None = None
+    metadata: FrozenMap = EMPTY_MAP
+    tags: tuple[str, ...] = ()
+    host_key: str | None = None
+    secret_extent: tuple[int, int] | None = None
+
+
+class PlugPhase(StrEnum):
+    """How far a volume is plugged in."""
+
+    ATTACHING = "attaching"
+    ATTACHED = "attached"
+    DETACHING = "detaching"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plug:
+    """Where a volume is plugged in."""
+
+    phase: PlugPhase
+    server_id: str
+    device: str | None
+    since: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeBody(Body):
+    """A volume."""
+
+    kind: ClassVar[Kind] = Kind.VOLUME
+
+    size_gib: int
+    snapshot_id: str | None = None
+    metadata: FrozenMap = EMPTY_MAP
+    plug: Plug | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotBody(Body):
+    """A snapshot: a whole copy of a volume."""
+
+    kind: ClassVar[Kind] = Kind.SNAPSHOT
+
+    volume_id: str
+    size_gib: int
+    metadata: FrozenMap = EMPTY_MAP
+
+
+def now_text() -> str:
+    """The time as records hold it."""
+    return datetime.now(UTC).isoformat()
+
+
+def common_of(spec: Spec, project_id: str) -> dict[str, Any]:
+    """The fields of a new body that every spec gives."""
+    return {
+        "phase": Phase.CREATING,
+        "project_id": project_id,
+        "name": spec.name,
+        "created_at": now_text(),
+        "description": spec.description,
+        "request": spec.mark.request,
+        "scope": spec.mark.scope,
+    }
+
+
+def resource_fields(id: str, body: Body, cloud_id: str) -> dict[str, Any]:
+    """The fields that every value has."""
+    return {
+        "id": id,
+        "name": body.name,
+        "project_id": body.project_id,
+        "cloud_id": cloud_id,
+        "created_at": datetime.fromisoformat(body.created_at),
+        "updated_at": datetime.fromisoformat(body.updated_at) if body.updated_at else None,
+        "description": body.description,
+        "mark": Mark(request=body.request, scope=body.scope) if body.request else None,
+    }

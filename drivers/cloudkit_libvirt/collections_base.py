@@ -1,0 +1,90 @@
+"""What the collections of all kinds have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+from cloudkit.driver import Query
+from cloudkit.errors import InvalidState
+from cloudkit.types import Resource
+from cloudkit_libvirt.bodies import Body, Phase, now_text, resource_fields
+from cloudkit_libvirt.context import Context
+from cloudkit_libvirt.records import Record, View, not_found
+
+B = TypeVar("B", bound=Body)
+V_co = TypeVar("V_co", bound=Resource, covariant=True)
+
+
+class RecordCollection(Generic[B, V_co]):
+    """Values read from records of one kind, as one project sees them."""
+
+    body_type: type[B]
+
+    def __init__(self, context: Context, project_id: str) -> None:
+        """See ``context``'s records as ``project_id``."""
+        self._context = context
+        self._project_id = project_id
+
+    def list(self, query: Query) -> Iterator[V_co]:
+        """All that the project sees."""
+        view = self._context.records.view()
+        records = [record for record in view.all(self.body_type) if query.all_projects or self._sees(record.body)]
+        yield from self._values(view, records)
+
+    def get(self, id: str) -> V_co:
+        """One by its id."""
+        view = self._context.records.view()
+        (value,) = self._values(view, [self._visible(view, id)])
+        return value
+
+    def value(self, record: Record[B]) -> V_co:
+        """The value of a record; kinds that need other records too override ``_values``."""
+        raise NotImplementedError
+
+    def _values(self, view: View, records: Sequence[Record[B]]) -> Iterator[V_co]:  # noqa: ARG002
+        return map(self.value, records)
+
+    def _sees(self, body: Body) -> bool:
+        return body.project_id == self._project_id or body.public
+
+    def _visible(self, view: View, id: str) -> Record[B]:
+        return self._look_up(view, self.body_type, id)
+
+    def _own(self, id: str) -> Record[B]:
+        """A record of the project itself: what is only shown to it, it cannot change."""
+        record = self._context.records.view().find(self.body_type, id)
+        if record is None or record.body.project_id != self._project_id:
+            raise not_found(self.body_type, id)
+        return record
+
+    def _look_up(self, view: View, body_type: type[Any], id: str) -> Record[Any]:
+        """A record of any kind that the project sees; raises NotFound."""
+        record = view.find(body_type, id)
+        if record is None or not self._sees(record.body):
+            raise not_found(body_type, id)
+        return record
+
+    def _ready(self, view: View, body_type: type[Any], id: str) -> Record[Any]:
+        """The same, if it is neither half-made nor half-deleted; raises InvalidState."""
+        record = self._look_up(view, body_type, id)
+        if record.body.phase is not Phase.READY:
+            raise InvalidState(
+                f"the {body_type.kind.noun} {record.body.name!r} is {record.body.phase.value}",
+                driver="libvirt",
+                resource=id,
+            )
+        return record
+
+    def _set_phase(self, id: str, phase: Phase) -> Record[B]:
+        return self._context.records.change(
+            self.body_type, id, lambda body: replace(body, phase=phase, updated_at=now_text())
+        )
+
+    def finish(self, record: Record[B], body: B) -> Record[B]:
+        """A create's last step."""
+        return self._context.records.replace(record, replace(body, phase=Phase.READY))
+
+    def _fields(self, record: Record[B]) -> dict[str, Any]:
+        return resource_fields(record.id, record.body, self._context.cloud_id)

@@ -1,0 +1,207 @@
+"""One connection to libvirt, shared by all projects and threads, opened again when the daemon was restarted."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import libvirt  # pyright: ignore[reportMissingTypeStubs]
+
+from cloudkit.errors import Closed, InvalidRequest
+from cloudkit.types import Kind
+from cloudkit_libvirt.errors import code_of, is_pool_busy
+from cloudkit_libvirt.events import Changes, ensure_event_loop
+from cloudkit_libvirt.xml_tree import node, to_text
+
+_log = logging.getLogger("cloudkit.libvirt")
+
+KEEPALIVE_INTERVAL_S = 5
+KEEPALIVE_COUNT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    virt: libvirt.virConnect
+    pool: libvirt.virStoragePool
+    endings: tuple[Callable[[], object], ...]
+
+    def close(self) -> None:
+        """Close; a callback that is still registered would keep the connection open."""
+        for end in self.endings:
+            with suppress(libvirt.libvirtError):
+                end()
+        with suppress(libvirt.libvirtError):
+            self.virt.close()
+
+
+class Connection:
+    """The way to libvirt and to the pool. Thread-safe."""
+
+    def __init__(self, uri: str, pool_name: str, pool_path: str) -> None:
+        """Remember where to connect; nothing happens before the first use."""
+        self.uri = uri
+        self.changes = Changes()
+        self._pool_name = pool_name
+        self._pool_path = pool_path
+        self._lock = threading.Lock()
+        self._session: _Session | None = None
+        self._closed = False
+
+    @property
+    def virt(self) -> libvirt.virConnect:
+        """Libvirt's own connection, alive as far as is known."""
+        return self._alive().virt
+
+    @property
+    def pool(self) -> libvirt.virStoragePool:
+        """The pool that holds records, images and disks."""
+        return self._alive().pool
+
+    @property
+    def host(self) -> str | None:
+        """The remote host in the URI, or None when libvirt runs on this one."""
+        return urlsplit(self.uri).hostname
+
+    @property
+    def user(self) -> str | None:
+        """The remote user in the URI."""
+        return urlsplit(self.uri).username
+
+    def close(self) -> None:
+        """Close for good; harmless when done already."""
+        with self._lock:
+            self._closed = True
+            session, self._session = self._session, None
+            if session is not None:
+                session.close()
+
+    def _alive(self) -> _Session:
+        session = self._session
+        if session is not None and session.virt.isAlive():
+            return session
+        with self._lock:
+            if self._closed:
+                raise Closed("the connection to libvirt was closed", driver="libvirt")
+            if self._session is None or not self._session.virt.isAlive():
+                dead, self._session = self._session, None
+                if dead is not None:
+                    dead.close()
+                self._session = self._open()
+            return self._session
+
+    def _open(self) -> _Session:
+        ensure_event_loop()
+        virt = libvirt.open(self.uri)
+        try:
+            pool = self._open_pool(virt)
+            _optional(lambda: virt.setKeepAlive(KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT))
+            endings = self._listen(virt)
+        except BaseException:
+            virt.close()
+            raise
+        _log.debug("connected to %s, pool %s", urlsplit(self.uri)._replace(query="").geturl(), self._pool_name)
+        return _Session(virt, pool, endings)
+
+    def _open_pool(self, virt: libvirt.virConnect) -> libvirt.virStoragePool:
+        try:
+            pool = virt.storagePoolLookupByName(self._pool_name)
+        except libvirt.libvirtError as error:
+            if code_of(error) != libvirt.VIR_ERR_NO_STORAGE_POOL:
+                raise
+            pool = self._make_pool(virt)
+        if not pool.isActive():
+            # The folder may have gone since; making it is harmless where it has not.
+            pool.build()
+            pool.create()
+        # Another host may have written to the folder since this daemon looked.
+        try:
+            pool.refresh()
+        except libvirt.libvirtError as error:
+            if not is_pool_busy(error):
+                raise
+        return pool
+
+    def _make_pool(self, virt: libvirt.virConnect) -> libvirt.virStoragePool:
+        # Others need not look into the folder; QEMU opens its files by what libvirt grants.
+        permissions = node("permissions", {}, node("mode", text="0711"))
+        xml = node(
+            "pool",
+            {"type": "dir"},
+            node("name", text=self._pool_name),
+            # Others need not look into the folder; QEMU opens its files by what libvirt grants.
+            node("target", {}, node("path", text=self._pool_path), permissions),
+        )
+        try:
+            pool = virt.storagePoolDefineXML(to_text(xml))
+        except libvirt.libvirtError as error:
+            try:
+                # Another client may have made it in the same moment.
+                return virt.storagePoolLookupByName(self._pool_name)
+            except libvirt.libvirtError:
+                raise InvalidRequest(
+                    f"the pool {self._pool_name!r} cannot be made in {self._pool_path}",
+                    driver="libvirt",
+                    fault=error.get_error_message(),
+                    hint="Set the option pool_path to a folder that no other pool uses, or pool to that pool's name.",
+                ) from error
+        pool.setAutostart(True)
+        return pool
+
+    def _listen(self, virt: Any) -> tuple[Callable[[], object], ...]:
+        """Have events counted; returns what ends that, one call each."""
+
+        def tell(*kinds: Kind) -> Callable[..., None]:
+            def note(*_event: Any) -> None:
+                self.changes.note(kinds)
+
+            return note
+
+        wanted = (
+            (
+                virt.domainEventRegisterAny,
+                virt.domainEventDeregisterAny,
+                libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                (Kind.SERVER, Kind.VOLUME),
+            ),
+            (
+                virt.domainEventRegisterAny,
+                virt.domainEventDeregisterAny,
+                libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+                (Kind.VOLUME,),
+            ),
+            (
+                virt.networkEventRegisterAny,
+                virt.networkEventDeregisterAny,
+                libvirt.VIR_NETWORK_EVENT_ID_LIFECYCLE,
+                (Kind.NETWORK, Kind.SUBNET),
+            ),
+            # Every upload makes libvirt refresh the pool: that is how another client's records show.
+            (
+                virt.storagePoolEventRegisterAny,
+                virt.storagePoolEventDeregisterAny,
+                libvirt.VIR_STORAGE_POOL_EVENT_ID_REFRESH,
+                tuple(Kind),
+            ),
+        )
+        endings: list[Callable[[], object]] = []
+        for register, deregister, event, kinds in wanted:
+            number = _optional(partial(register, None, event, tell(*kinds), None))
+            if number is not None:
+                endings.append(partial(deregister, number))
+        return tuple(endings)
+
+
+def _optional(call: Callable[[], Any]) -> Any:
+    """What the call gives, or None where the hypervisor's driver does not have it."""
+    try:
+        return call()
+    except libvirt.libvirtError as error:
+        if code_of(error) != libvirt.VIR_ERR_NO_SUPPORT:
+            raise
+        return None

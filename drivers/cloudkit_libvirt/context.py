@@ -1,0 +1,32 @@
+"""What all parts of the driver share: the connection, the pool, the records, and facts about the host."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from cloudkit_libvirt.connection import Connection
+from cloudkit_libvirt.domains import Domains
+from cloudkit_libvirt.pool import Pool
+from cloudkit_libvirt.records import Records
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One libvirt host and pool, shared by the drivers of all projects.
+
+    Attributes:
+        domain_type: ``kvm``, ``qemu`` or ``test``.
+        simulated: libvirt's test driver, whose volumes hold no bytes.
+        plug_lock: choosing a disk's name and plugging it in is one step within a process.
+    """
+
+    connection: Connection
+    pool: Pool
+    records: Records
+    domains: Domains
+    cloud_id: str
+    domain_type: str
+    arch: str
+    simulated: bool
+    plug_lock: threading.Lock = field(default_factory=threading.Lock)

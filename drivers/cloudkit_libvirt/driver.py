@@ -1,0 +1,240 @@
+"""The driver itself: one project's view of one libvirt host."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cloudkit.driver import DRIVER_API, Driver, OpenRequest
+from cloudkit.errors import CloudError, ConfigError, NotFound
+from cloudkit.types import Kind, Quota
+from cloudkit_libvirt import errors, images, network_xml, snapshots, volumes
+from cloudkit_libvirt.blobs import BlobStore, MemoryBlobs, PoolBlobs
+from cloudkit_libvirt.connection import Connection
+from cloudkit_libvirt.context import Context
+from cloudkit_libvirt.domains import Domains
+from cloudkit_libvirt.flavors import Flavors
+from cloudkit_libvirt.guest_servers import GuestServers
+from cloudkit_libvirt.key_pairs import KeyPairs
+from cloudkit_libvirt.limits import limits_of
+from cloudkit_libvirt.networks import Networks
+from cloudkit_libvirt.pool import Pool
+from cloudkit_libvirt.ports import Ports
+from cloudkit_libvirt.records import Records
+from cloudkit_libvirt.servers import Servers
+from cloudkit_libvirt.subnets import Subnets
+from cloudkit_libvirt.virt_type import choose
+from cloudkit_libvirt.xml_tree import parse
+
+DEFAULT_PROJECT = "default"
+
+_EVERYWHERE = frozenset(
+    {
+        "servers.pause",
+        "servers.suspend",
+        "networks.create",
+        "subnets.create",
+        "ports.create",
+        "snapshots",
+        "limits",
+        "all_projects",
+        "servers.create:description",
+        "servers.create:inject_host_key",
+        "servers.create:metadata",
+        "servers.create:tags",
+        "servers.create:user_data",
+        "networks.create:mtu",
+        "networks.create:tags",
+        "ports.create:mac",
+        "subnets.create:allocation_pools",
+        "volumes.create:snapshot_id",
+    }
+)
+_WITH_GUESTS = frozenset(
+    {
+        "servers.console_log",
+        "servers.ssh",
+        "servers.create_image",
+        "images.create",
+        "images.create:metadata",
+        "images.create:tags",
+        "images.download",
+        "volumes.attach",
+        "volumes.extend",
+        "snapshots.create:force",
+    }
+)
+
+
+class Compute:
+    """Servers and what they are made of."""
+
+    def __init__(self, context: Context, project_id: str) -> None:
+        """See ``context`` as ``project_id``."""
+        self.servers = (Servers if context.simulated else GuestServers)(context, project_id)
+        self.flavors = Flavors(context, project_id)
+        self.key_pairs = KeyPairs(context, project_id)
+
+
+class ImageService:
+    """Images."""
+
+    def __init__(self, context: Context, project_id: str) -> None:
+        """See ``context`` as ``project_id``."""
+        self.images = (images.Images if context.simulated else images.UploadedImages)(context, project_id)
+
+
+class NetworkService:
+    """Networks, subnets and ports."""
+
+    def __init__(self, context: Context, project_id: str) -> None:
+        """See ``context`` as ``project_id``."""
+        self.networks = Networks(context, project_id)
+        self.subnets = Subnets(context, project_id)
+        self.ports = Ports(context, project_id)
+
+
+class VolumeService:
+    """Volumes and snapshots."""
+
+    def __init__(self, context: Context, project_id: str) -> None:
+        """See ``context`` as ``project_id``."""
+        self.volumes = (volumes.Volumes if context.simulated else volumes.PluggableVolumes)(context, project_id)
+        self.snapshots = snapshots.Snapshots(context, project_id)
+
+
+class LibvirtDriver:
+    """One project on one libvirt host; see :mod:`cloudkit.driver` for what it implements."""
+
+    name = "libvirt"
+    api = DRIVER_API
+
+    def __init__(self, context: Context, project_id: str) -> None:
+        """Act in ``project_id``; ``context`` is shared by all projects."""
+        self._context = context
+        self.project_id = project_id
+        self.cloud_id = context.cloud_id
+        self.capabilities = _EVERYWHERE if context.simulated else _EVERYWHERE | _WITH_GUESTS
+        self.compute = Compute(context, project_id)
+        self.image = ImageService(context, project_id)
+        self.network = NetworkService(context, project_id)
+        self.volume = VolumeService(context, project_id)
+
+    @property
+    def native(self) -> Any:
+        """Libvirt's own connection (``libvirt.virConnect``)."""
+        return self._context.connection.virt
+
+    def for_project(self, project_id: str) -> LibvirtDriver:
+        """The same connection, acting in another project."""
+        return LibvirtDriver(self._context, project_id)
+
+    def limits(self) -> Mapping[str, Quota]:
+        """What the project uses; there are no quotas."""
+        return limits_of(self._context.records.view(), self.project_id)
+
+    def raw(self, kind: Kind, id: str) -> Any:
+        """Libvirt's XML of a server, network, volume, image or snapshot; the value itself for other kinds."""
+        collection = self._collections().get(kind)
+        if collection is None:
+            raise NotFound(f"there are no {kind.value} here", driver=self.name, resource=id)
+        value = collection.get(id)
+        describe = self._descriptions().get(kind)
+        return describe(id) if describe is not None else value
+
+    def translate(self, error: Exception) -> CloudError:
+        """The CloudError for what libvirt raised."""
+        return errors.translate(error, self._context.pool.free_bytes)
+
+    def now(self) -> float:
+        """Guests live in real time."""
+        return time.monotonic()
+
+    def wait_change(self, kind: Kind, timeout_s: float) -> None:
+        """Return on libvirt's next event about such things, or after ``timeout_s``."""
+        self._context.connection.changes.wait(kind, timeout_s)
+
+    def close(self) -> None:
+        """Close the connection; servers go on."""
+        self._context.connection.close()
+
+    def _collections(self) -> Mapping[Kind, Any]:
+        return {
+            Kind.SERVER: self.compute.servers,
+            Kind.FLAVOR: self.compute.flavors,
+            Kind.KEY_PAIR: self.compute.key_pairs,
+            Kind.IMAGE: self.image.images,
+            Kind.NETWORK: self.network.networks,
+            Kind.SUBNET: self.network.subnets,
+            Kind.PORT: self.network.ports,
+            Kind.VOLUME: self.volume.volumes,
+            Kind.SNAPSHOT: self.volume.snapshots,
+        }
+
+    def _descriptions(self) -> Mapping[Kind, Callable[[str], str]]:
+        pool = self._context.pool
+        return {
+            Kind.SERVER: self._domain_xml,
+            Kind.NETWORK: self._network_xml,
+            Kind.IMAGE: lambda image_id: pool.xml(images.volume_name(image_id)),
+            Kind.VOLUME: lambda volume_id: pool.xml(volumes.volume_name(volume_id)),
+            Kind.SNAPSHOT: lambda snapshot_id: pool.xml(snapshots.snapshot_volume_name(snapshot_id)),
+        }
+
+    def _domain_xml(self, id: str) -> str:
+        domain = self._context.domains.find(id)
+        if domain is None:
+            raise NotFound("the server has no domain", driver=self.name, resource=id)
+        return str(domain.XMLDesc())
+
+    def _network_xml(self, id: str) -> str:
+        """The XML in libvirt; a network without a subnet has none."""
+        return str(self._context.connection.virt.networkLookupByName(network_xml.libvirt_name(id)).XMLDesc())
+
+
+def open_driver(request: OpenRequest) -> Driver:
+    """Connect and find out what the host is."""
+    options = request.options
+    uri = options.get("uri") or request.address
+    if not uri:
+        raise ConfigError(
+            f"the profile {request.profile!r} does not say where libvirt is",
+            driver="libvirt",
+            hint='Set uri = "qemu:///system", or use the URL libvirt+qemu:///system.',
+        )
+    if options.get("uri") and request.address and request.address != options["uri"]:
+        raise ConfigError(
+            f"the profile {request.profile!r} names two libvirts: {request.address} and {options['uri']}",
+            driver="libvirt",
+        )
+    connection = Connection(uri, options["pool"], options["pool_path"])
+    try:
+        return LibvirtDriver(_make_context(connection, options), request.project_id or DEFAULT_PROJECT)
+    except CloudError:
+        connection.close()
+        raise
+    except Exception as error:
+        connection.close()
+        raise errors.translate(error, lambda: None) from error
+
+
+def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context:
+    virt = connection.virt
+    simulated = virt.getType() == "TEST"
+    capabilities = virt.getCapabilities()
+    pool = Pool(connection)
+    store: BlobStore = MemoryBlobs() if simulated else PoolBlobs(pool)
+    context = Context(
+        connection=connection,
+        pool=pool,
+        records=Records(store),
+        domains=Domains(connection),
+        cloud_id=connection.pool.UUIDString(),
+        domain_type="test" if simulated else choose(options["virt_type"], capabilities, connection.host is None),
+        arch=parse(capabilities).findtext("host/cpu/arch") or "x86_64",
+        simulated=simulated,
+    )
+    if simulated:
+        images.add_preset(context)
+    return context

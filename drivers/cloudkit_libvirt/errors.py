@@ -1,0 +1,119 @@
+"""libvirt's errors as cloudkit's."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+import libvirt  # pyright: ignore[reportMissingTypeStubs]
+
+from cloudkit.errors import (
+    AlreadyExists,
+    Busy,
+    CloudError,
+    Conflict,
+    InvalidRequest,
+    InvalidState,
+    NotFound,
+    PermissionDenied,
+    QuotaExceeded,
+    Unauthenticated,
+    Unavailable,
+    Unsupported,
+)
+
+# The test driver says "operation failed" where the QEMU driver has a code of its own for a volume that exists.
+EXISTS = frozenset({libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_OPERATION_FAILED})
+
+_KINDS: dict[int, type[CloudError]] = {
+    libvirt.VIR_ERR_NO_SUPPORT: Unsupported,
+    libvirt.VIR_ERR_INVALID_ARG: InvalidRequest,
+    libvirt.VIR_ERR_DOM_EXIST: AlreadyExists,
+    libvirt.VIR_ERR_OPERATION_DENIED: PermissionDenied,
+    libvirt.VIR_ERR_XML_ERROR: InvalidRequest,
+    libvirt.VIR_ERR_NETWORK_EXIST: AlreadyExists,
+    libvirt.VIR_ERR_RPC: Unavailable,
+    libvirt.VIR_ERR_NO_DOMAIN: NotFound,
+    libvirt.VIR_ERR_NO_NETWORK: NotFound,
+    libvirt.VIR_ERR_AUTH_FAILED: Unauthenticated,
+    libvirt.VIR_ERR_NO_STORAGE_POOL: NotFound,
+    libvirt.VIR_ERR_NO_STORAGE_VOL: NotFound,
+    libvirt.VIR_ERR_OPERATION_INVALID: InvalidState,
+    libvirt.VIR_ERR_CONFIG_UNSUPPORTED: Unsupported,
+    libvirt.VIR_ERR_OPERATION_TIMEOUT: Busy,
+    libvirt.VIR_ERR_AUTH_CANCELLED: Unauthenticated,
+    libvirt.VIR_ERR_AUTH_UNAVAILABLE: Unauthenticated,
+    libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED: Unsupported,
+    libvirt.VIR_ERR_OPERATION_UNSUPPORTED: Unsupported,
+    libvirt.VIR_ERR_RESOURCE_BUSY: Busy,
+    libvirt.VIR_ERR_ACCESS_DENIED: PermissionDenied,
+    libvirt.VIR_ERR_STORAGE_VOL_EXIST: AlreadyExists,
+    libvirt.VIR_ERR_CPU_INCOMPATIBLE: Unsupported,
+    libvirt.VIR_ERR_NO_CONNECT: Unavailable,
+    libvirt.VIR_ERR_INVALID_CONN: Unavailable,
+}
+
+_UNREACHABLE_HINT = (
+    "Check that libvirtd (or virtqemud) runs: `systemctl start libvirtd`; that the URI is right; and that this "
+    "user may use the socket (group libvirt)."
+)
+_AUTH_HINT = "Add the user to the group libvirt, or use a URI with credentials that libvirt accepts."
+
+
+def code_of(error: BaseException) -> int | None:
+    """Libvirt's error code, or None for another exception."""
+    return error.get_error_code() if isinstance(error, libvirt.libvirtError) else None
+
+
+def translate(error: Exception, free_bytes: Callable[[], int | None]) -> CloudError:
+    """The CloudError for what libvirt or the system raised; ``free_bytes`` is asked when the pool is full."""
+    if isinstance(error, CloudError):
+        return error
+    if isinstance(error, libvirt.libvirtError):
+        return _of_libvirt(error, free_bytes)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return _pool_full(str(error), free_bytes)
+    return CloudError(f"unexpected: {type(error).__name__}: {error}", driver="libvirt")
+
+
+def _of_libvirt(error: libvirt.libvirtError, free_bytes: Callable[[], int | None]) -> CloudError:
+    text = error.get_error_message() or str(error)
+    code = error.get_error_code() or 0
+    if "No space left on device" in text:
+        return _pool_full(text, free_bytes)
+    if is_unreachable(error):
+        return Unavailable("libvirt does not answer", driver="libvirt", fault=text, hint=_UNREACHABLE_HINT)
+    if "Cannot allocate memory" in text:
+        return QuotaExceeded(
+            "the host has not enough memory", driver="libvirt", fault=text, hint="Stop or delete servers."
+        )
+    if "is already in use by interface" in text:
+        return Conflict("the subnet's addresses are in use on the host", driver="libvirt", fault=text)
+    kind = _KINDS.get(code, CloudError)
+    hint = _AUTH_HINT if kind in (Unauthenticated, PermissionDenied) else None
+    return kind("libvirt refused", driver="libvirt", fault=text, hint=hint)
+
+
+def is_unreachable(error: libvirt.libvirtError) -> bool:
+    """Whether the daemon could not be asked at all."""
+    if error.get_error_code() in (libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN, libvirt.VIR_ERR_RPC):
+        return True
+    return error.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE) and (
+        error.get_error_code() in (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_INTERNAL_ERROR)
+    )
+
+
+def is_pool_busy(error: libvirt.libvirtError) -> bool:
+    """Whether a refresh was refused because a volume is being made; libvirt has no code of its own for it."""
+    return "asynchronous jobs" in str(error)
+
+
+def _pool_full(text: str, free_bytes: Callable[[], int | None]) -> CloudError:
+    free = free_bytes()
+    left = "" if free is None else f" Free now: {free >> 20} MiB."
+    return QuotaExceeded(
+        "the storage pool is full",
+        driver="libvirt",
+        fault=text,
+        hint=f"Delete images, volumes or servers, or enlarge the pool's file system.{left}",
+    )

@@ -1,0 +1,96 @@
+"""What servers offer where guests really run: a console, addresses that answer, images of their disks."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import replace
+from typing import Any
+
+import libvirt  # pyright: ignore[reportMissingTypeStubs]
+
+from cloudkit.errors import CloudError, InvalidRequest
+from cloudkit.types import Endpoint, Image, ImageSpec
+from cloudkit_libvirt import domain_xml, images
+from cloudkit_libvirt.bodies import PortBody, ServerBody
+from cloudkit_libvirt.context import Context
+from cloudkit_libvirt.domains import Domains
+from cloudkit_libvirt.pool import Pool
+from cloudkit_libvirt.server_build import console_name, disk_name
+from cloudkit_libvirt.servers import Servers
+from cloudkit_libvirt.undo import undoing
+from cloudkit_libvirt.xml_tree import to_text
+
+ROOT_DEVICE = "vda"
+_JOB_POLL_S = 0.02
+
+
+class GuestServers(Servers):
+    """Virtual machines with guests in them."""
+
+    def console_log(self, id: str, lines: int | None) -> str:
+        """What the guest printed since it was powered on."""
+        self._own(id)
+        try:
+            text = b"".join(self._context.pool.download(console_name(id))).decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+        if lines is None:
+            return text
+        return "".join(text.splitlines(keepends=True)[-lines:]) if lines > 0 else ""
+
+    def endpoints(self, id: str, port: int) -> tuple[Endpoint, ...]:
+        """Its fixed addresses, for a remote host through an ssh jump to it."""
+        body = self._own(id).body
+        view = self._context.records.view()
+        connection = self._context.connection
+        jump = None
+        if connection.host is not None:
+            jump = f"{connection.user}@{connection.host}" if connection.user else connection.host
+        found = (view.find(PortBody, port_id) for port_id in body.port_ids)
+        addresses = (record.body.ip for record in found if record is not None and record.body.device_id == id)
+        return tuple(Endpoint(host=ip, port=port, jump=jump) for ip in addresses if ip)
+
+    def create_image(self, id: str, spec: ImageSpec) -> Image:
+        """Copy the root disk to a new qcow2 image; a running guest goes on meanwhile."""
+        server = self._ready(self._context.records.view(), ServerBody, id)
+        if spec.disk_format != "qcow2":
+            raise InvalidRequest("images of servers are qcow2", driver="libvirt", resource=spec.name)
+        body = images.body_of(spec, self._project_id, server_id=id)
+        collection = images.Images(self._context, self._project_id)
+        record = self._context.records.create(str(uuid.uuid4()), body)
+        name = images.volume_name(record.id)
+        with undoing(lambda: collection.discard(record.id)):
+            copy_disk(self._context, id, ROOT_DEVICE, disk_name(id), name)
+            done = replace(
+                body,
+                size_bytes=self._context.pool.size_bytes(name),
+                virtual_size_bytes=server.body.disk_bytes,
+            )
+            return collection.value(collection.finish(record, done))
+
+
+def copy_disk(context: Context, server_id: str | None, device: str, source: str, target: str) -> None:
+    """Copy a disk to a new flat qcow2 volume: through QEMU when a guest writes to it, else as it lies there."""
+    domain = context.domains.find(server_id) if server_id is not None else None
+    if domain is None or not domain.isActive():
+        context.pool.copy(source, target)
+        return
+    _push_backup(context.domains, context.pool, domain, device, source, target)
+
+
+def _push_backup(domains: Domains, pool: Pool, domain: Any, device: str, source: str, target: str) -> None:
+    devices = [element.get("dev", "") for element in domains.tree(domain).findall("devices/disk/target")]
+    path = pool.path(source).rpartition("/")[0] + "/" + target
+    others = [name for name in devices if name != device]
+    domain.backupBegin(to_text(domain_xml.backup(device, others, path)), None)
+    with undoing(lambda: domain.abortJob()):
+        while domain.jobStats().get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP:
+            time.sleep(_JOB_POLL_S)
+    outcome = domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
+    if not outcome.get("success", True):
+        raise CloudError(
+            "the copy of the running server's disk failed", driver="libvirt", fault=outcome.get("errmsg")
+        )
+    # QEMU wrote the file; libvirt's pool has not seen it yet.
+    pool.refresh()

@@ -1,0 +1,68 @@
+"""Networks: records, to which the first subnet adds a network in libvirt."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from cloudkit.errors import InUse
+from cloudkit.types import Network, NetworkSpec, NetworkStatus
+from cloudkit_libvirt.bodies import NetworkBody, Phase, PortBody, SubnetBody, common_of
+from cloudkit_libvirt.collections_base import RecordCollection
+from cloudkit_libvirt.records import Record, View
+from cloudkit_libvirt.subnets import Subnets
+from cloudkit_libvirt.undo import undoing
+
+STATUS = {
+    Phase.CREATING: NetworkStatus.BUILD,
+    Phase.READY: NetworkStatus.ACTIVE,
+    # Only a crash leaves this for more than a moment; deleting again ends it.
+    Phase.DELETING: NetworkStatus.ERROR,
+}
+DEFAULT_MTU = 1500
+
+
+class Networks(RecordCollection[NetworkBody, Network]):
+    """Isolated layer-2 networks, each led out by NAT through the host."""
+
+    body_type = NetworkBody
+
+    def create(self, spec: NetworkSpec) -> Network:
+        """Make one, without a subnet."""
+        body = NetworkBody(**common_of(spec, self._project_id), mtu=spec.mtu, tags=spec.tags)
+        # Nothing follows the record, so that it is whole at once.
+        id = str(uuid.uuid4())
+        with undoing(lambda: self._context.records.remove(NetworkBody, id)):
+            record = self._context.records.create(id, replace(body, phase=Phase.READY))
+        return self._network(record, ())
+
+    def delete(self, id: str) -> None:
+        """Delete one with its subnets; raises InUse while it has ports."""
+        self._own(id)
+        self._set_phase(id, Phase.DELETING)
+        view = self._context.records.view()
+        if any(port.body.network_id == id for port in view.all(PortBody)):
+            self._set_phase(id, Phase.READY)
+            raise InUse("the network has ports", driver="libvirt", resource=id)
+        subnets = Subnets(self._context, self._project_id)
+        for subnet in view.all(SubnetBody):
+            if subnet.body.network_id == id:
+                subnets.delete(subnet.id)
+        self._context.records.remove(NetworkBody, id)
+
+    def _values(self, view: View, records: Sequence[Record[NetworkBody]]) -> Iterator[Network]:
+        subnets = view.all(SubnetBody)
+        for record in records:
+            yield self._network(record, tuple(item.id for item in subnets if item.body.network_id == record.id))
+
+    def _network(self, record: Record[NetworkBody], subnet_ids: tuple[str, ...]) -> Network:
+        body = record.body
+        return Network(
+            **self._fields(record),
+            status=STATUS[body.phase],
+            native_status=body.phase.value,
+            subnet_ids=subnet_ids,
+            mtu=body.mtu or DEFAULT_MTU,
+            tags=body.tags,
+        )

@@ -1,0 +1,192 @@
+"""The pool's volumes: making, filling, reading and deleting them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+
+import libvirt  # pyright: ignore[reportMissingTypeStubs]
+
+from cloudkit.errors import Busy
+from cloudkit_libvirt import storage_xml
+from cloudkit_libvirt.connection import Connection
+from cloudkit_libvirt.errors import EXISTS, code_of, is_pool_busy
+from cloudkit_libvirt.xml_tree import parse, to_text
+
+CHUNK_BYTES = 256 * 1024 - 64
+"""What one message of libvirt's protocol carries of a stream, nearly."""
+
+
+REFRESH_TIMEOUT_S = 60.0
+_POLL_S = 0.01
+
+
+class Pool:
+    """Volumes by name. Missing ones raise FileNotFoundError, taken names FileExistsError."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Use the connection's pool."""
+        self._connection = connection
+
+    # -- what there is
+
+    def names(self) -> list[str]:
+        """The names of all volumes, in one call."""
+        # Not listVolumes: that one asks for the number first, and what is made in between is cut off.
+        return [volume.name() for volume in self._connection.pool.listAllVolumes()]
+
+    def refresh(self) -> None:
+        """Make libvirt see files that it did not write itself, as QEMU's.
+
+        Raises:
+            Busy: another volume was being written for all of REFRESH_TIMEOUT_S; libvirt looks at all or nothing.
+        """
+        deadline = time.monotonic() + REFRESH_TIMEOUT_S
+        while True:
+            try:
+                self._connection.pool.refresh()
+            except libvirt.libvirtError as error:
+                if not is_pool_busy(error):
+                    raise
+                if time.monotonic() > deadline:
+                    raise Busy("the pool is being written to", driver="libvirt", fault=str(error)) from error
+                time.sleep(_POLL_S)
+            else:
+                return
+
+    def path(self, name: str) -> str:
+        """Where the volume is, on libvirt's host."""
+        return str(self._find(name).path())
+
+    def size_bytes(self, name: str) -> int:
+        """Bytes that the volume takes on the host's disk, as last refreshed."""
+        return int(self._find(name).info()[2])
+
+    def xml(self, name: str) -> str:
+        """Libvirt's description."""
+        return str(self._find(name).XMLDesc())
+
+    def modified_at(self, name: str) -> float:
+        """Seconds since the epoch."""
+        text = parse(self.xml(name)).findtext("target/timestamps/mtime")
+        return float(text) if text else 0.0
+
+    def free_bytes(self) -> int | None:
+        """Bytes that still fit, or None when that is not known."""
+        try:
+            self.refresh()
+            return int(self._connection.pool.info()[3])
+        except (libvirt.libvirtError, Busy):
+            return None
+
+    # -- making
+
+    def create_raw(self, name: str, size_bytes: int) -> None:
+        """A sparse raw volume."""
+        self._create(name, size_bytes, "raw")
+
+    def create_qcow2(self, name: str, capacity_bytes: int) -> None:
+        """An empty qcow2 volume."""
+        self._create(name, capacity_bytes, "qcow2")
+
+    def create_overlay(self, name: str, capacity_bytes: int, backing_path: str, backing_format: str) -> None:
+        """A qcow2 volume over another file, whose format is stated and not guessed."""
+        self._create(name, capacity_bytes, "qcow2", backing_path, backing_format)
+
+    def copy(self, source: str, name: str, capacity_bytes: int = 0) -> None:
+        """A flat qcow2 volume with the content of another volume that nothing writes to."""
+        xml = to_text(storage_xml.volume(name, capacity_bytes, "qcow2"))
+        with _names_taken():
+            self._connection.pool.createXMLFrom(xml, self._find(source))
+
+    def resize(self, name: str, capacity_bytes: int) -> None:
+        """Grow a volume that no running server uses."""
+        self._find(name).resize(capacity_bytes)
+
+    def _create(self, name: str, capacity_bytes: int, format: str, *backing: str) -> None:
+        with _names_taken():
+            self._connection.pool.createXML(to_text(storage_xml.volume(name, capacity_bytes, format, *backing)))
+
+    # -- bytes
+
+    def upload(self, name: str, data: Iterable[bytes], offset: int = 0) -> None:
+        """Write pieces into a volume from ``offset`` on; it grows as needed."""
+        stream = self._connection.virt.newStream()
+        self._find(name).upload(stream, offset, 0)
+        try:
+            for piece in data:
+                view = memoryview(piece)
+                while view:
+                    view = view[_sent(stream, bytes(view[:CHUNK_BYTES])) :]
+        except BaseException:
+            with contextlib.suppress(libvirt.libvirtError):
+                stream.abort()
+            raise
+        stream.finish()
+
+    def download(self, name: str) -> Iterator[bytes]:
+        """Read a volume to its end, in pieces."""
+        stream = self._connection.virt.newStream()
+        volume = self._find(name)
+        try:
+            volume.download(stream, 0, 0)
+        except libvirt.libvirtError as error:
+            raise _as_missing(error, name) from error
+        ended = False
+        try:
+            while piece := stream.recv(CHUNK_BYTES):
+                yield piece
+            ended = True
+        finally:
+            if ended:
+                stream.finish()
+            else:
+                with contextlib.suppress(libvirt.libvirtError):
+                    stream.abort()
+
+    # -- deleting
+
+    def delete(self, name: str) -> bool:
+        """Whether there was something to delete."""
+        try:
+            self._find(name).delete()
+        except FileNotFoundError:
+            return False
+        except libvirt.libvirtError as error:
+            if code_of(error) == libvirt.VIR_ERR_NO_STORAGE_VOL:
+                return False
+            raise
+        return True
+
+    def delete_all(self, prefix: str) -> None:
+        """Delete what starts with ``prefix``, also what QEMU or its log daemon wrote unseen by libvirt."""
+        self.refresh()
+        for name in self.names():
+            if name.startswith(prefix):
+                self.delete(name)
+
+    def _find(self, name: str) -> libvirt.virStorageVol:
+        try:
+            return self._connection.pool.storageVolLookupByName(name)
+        except libvirt.libvirtError as error:
+            raise _as_missing(error, name) from error
+
+
+def _sent(stream: libvirt.virStream, piece: bytes) -> int:
+    return int(stream.send(piece))
+
+
+def _as_missing(error: libvirt.libvirtError, name: str) -> Exception:
+    return FileNotFoundError(name) if code_of(error) == libvirt.VIR_ERR_NO_STORAGE_VOL else error
+
+
+@contextmanager
+def _names_taken() -> Generator[None]:
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if code_of(error) in EXISTS and "exist" in str(error):
+            raise FileExistsError(str(error)) from error
+        raise

@@ -1,0 +1,247 @@
+"""Ports: an address and a MAC, exclusively taken before any guest boots with them."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
+
+import libvirt  # pyright: ignore[reportMissingTypeStubs]
+
+from cloudkit.errors import AlreadyExists, Conflict, InUse, InvalidRequest
+from cloudkit.types import FixedIp, NetworkStatus, Port, PortSpec
+from cloudkit_libvirt import addresses, network_xml
+from cloudkit_libvirt.bodies import NetworkBody, Phase, PortBody, SubnetBody, common_of, now_text
+from cloudkit_libvirt.collections_base import RecordCollection
+from cloudkit_libvirt.errors import code_of
+from cloudkit_libvirt.networks import STATUS
+from cloudkit_libvirt.records import Record, View
+from cloudkit_libvirt.undo import undoing
+from cloudkit_libvirt.xml_tree import to_text
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_LIVE_AND_CONFIG = libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE | libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
+_BIND_TRIES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Which address a port should get; None leaves it to the subnet."""
+
+    ip: str | None = None
+    mac: str | None = None
+
+
+class Ports(RecordCollection[PortBody, Port]):
+    """Plugs on networks."""
+
+    body_type = PortBody
+
+    def create(self, spec: PortSpec) -> Port:
+        """Make one; raises Conflict for a taken address."""
+        if len(spec.fixed_ips) > 1:
+            raise InvalidRequest("a port gets one address here, as a network has one subnet", driver="libvirt")
+        view = self._context.records.view()
+        self._ready(view, NetworkBody, spec.network_id)
+        wish = Wish(mac=_check_mac(spec.mac))
+        for fixed_ip in spec.fixed_ips:
+            if fixed_ip.subnet_id is not None:
+                subnet = self._ready(view, SubnetBody, fixed_ip.subnet_id)
+                if subnet.body.network_id != spec.network_id:
+                    raise InvalidRequest("the subnet belongs to another network", driver="libvirt")
+            wish = replace(wish, ip=fixed_ip.ip)
+        body = PortBody(
+            **common_of(spec, self._project_id), network_id=spec.network_id, subnet_id=None, mac="", ip=None
+        )
+        return self.value(self.make(str(uuid.uuid4()), body, wish))
+
+    def make(self, id: str, body: PortBody, wish: Wish) -> Record[PortBody]:
+        """Write the record, take the address, register it where libvirt does not know it yet."""
+        view = self._context.records.view()
+        subnet = subnet_of(view, body.network_id)
+        if subnet is None:
+            if wish.ip is not None:
+                raise InvalidRequest("the network has no subnet to take an address from", driver="libvirt")
+            body = replace(body, mac=wish.mac or _random_mac(), own_mac=wish.mac is not None)
+        else:
+            body = self._choose(view, subnet, body, wish, set())
+        record = self._context.records.create(id, body)
+        with undoing(lambda: self.remove(id)):
+            record = self._take(record, subnet, wish)
+            return self.finish(record, record.body)
+
+    def delete(self, id: str) -> None:
+        """Delete one; raises InUse while a server has it."""
+        body = self._own(id).body
+        if body.device_id:
+            raise InUse(f"the port is used by the server {body.device_id}", driver="libvirt", resource=id)
+
+        def free(body: PortBody) -> PortBody:
+            if body.device_id:
+                raise InUse(f"the port is used by the server {body.device_id}", driver="libvirt", resource=id)
+            return replace(body, phase=Phase.DELETING, updated_at=now_text())
+
+        self._context.records.change(PortBody, id, free)
+        self.remove(id)
+
+    def remove(self, id: str) -> None:
+        """Undo all of a port, from whatever state it is in."""
+        record = self._context.records.view().find(PortBody, id)
+        if record is None:
+            self._context.records.remove(PortBody, id)
+            return
+        body = record.body
+        if body.own_lease and body.ip is not None:
+            self._unregister(record)
+        for claim in _claims(body):
+            self._context.records.release(claim, id)
+        self._context.records.remove(PortBody, id)
+
+    def plug(self, id: str, server_id: str) -> None:
+        """Give a port to a server; raises InUse when another has it."""
+
+        def take(body: PortBody) -> PortBody:
+            if body.phase is not Phase.READY or body.device_id not in ("", server_id):
+                raise InUse(f"the port {body.name or id!r} is in use", driver="libvirt", resource=id)
+            return replace(body, device_id=server_id, updated_at=now_text())
+
+        self._context.records.change(PortBody, id, take)
+
+    def unplug(self, id: str, server_id: str) -> None:
+        """Take a port from a server: one that was made for it goes, another one stays and is free."""
+        record = self._context.records.view().find(PortBody, id)
+        if record is None or record.body.device_id != server_id:
+            return
+        if record.body.owned:
+            self.remove(id)
+            return
+        self._context.records.change(
+            PortBody,
+            id,
+            lambda body: replace(body, device_id="", updated_at=now_text()) if body.device_id == server_id else body,
+        )
+
+    # -- addresses
+
+    def _choose(
+        self, view: View, subnet: Record[SubnetBody], body: PortBody, wish: Wish, tried: set[str]
+    ) -> PortBody:
+        ports = (port.body for port in view.all(PortBody) if port.body.subnet_id == subnet.id)
+        taken = tried | {port.ip for port in ports if port.ip is not None}
+        if wish.ip is not None:
+            ip = str(addresses.parse_address(wish.ip, IPv4Network(subnet.body.cidr), "address"))
+            if ip in taken or ip == subnet.body.bridge_ip:
+                raise Conflict(f"the address {ip} is taken", driver="libvirt")
+        else:
+            free = addresses.next_free(subnet.body, taken)
+            if free is None:
+                raise Conflict(
+                    f"the subnet {subnet.body.cidr} has no free address left",
+                    driver="libvirt",
+                    hint="Delete ports or servers, or use another network.",
+                )
+            ip = free
+        prepared = addresses.prepared(subnet.body)
+        mac = wish.mac or addresses.mac_of(subnet.body, ip)
+        if any(mac == other_mac and ip != other_ip for other_ip, other_mac in prepared.items()):
+            raise AlreadyExists(f"the MAC {mac} belongs to another address of the network", driver="libvirt")
+        return replace(
+            body,
+            subnet_id=subnet.id,
+            ip=ip,
+            mac=mac,
+            own_mac=wish.mac is not None,
+            own_lease=subnet.body.dhcp and prepared.get(ip) != mac,
+        )
+
+    def _take(self, record: Record[PortBody], subnet: Record[SubnetBody] | None, wish: Wish) -> Record[PortBody]:
+        """Claim what the record names, with another address where somebody was faster."""
+        records = self._context.records
+        tried: set[str] = set()
+        while not all(records.claim(claim, record.id) for claim in _claims(record.body)):
+            if wish.mac is not None or wish.ip is not None or subnet is None or len(tried) > _BIND_TRIES:
+                raise Conflict(
+                    f"the address {record.body.ip} or the MAC {record.body.mac} is taken", driver="libvirt"
+                )
+            tried.add(record.body.ip or "")
+            record = records.replace(record, self._choose(records.view(), subnet, record.body, wish, tried))
+        if subnet is not None:
+            # A delete of the subnet at the same time sees this port's record, or this sees the delete.
+            self._ready(records.view(), SubnetBody, subnet.id)
+            if record.body.own_lease:
+                self._register(record.body, subnet.body)
+        return record
+
+    def _register(self, body: PortBody, subnet: SubnetBody) -> None:
+        assert body.ip is not None
+        if standard := addresses.prepared(subnet).get(body.ip):
+            self._update(body.network_id, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, standard, body.ip)
+        self._update(body.network_id, libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, body.mac, body.ip)
+
+    def _unregister(self, record: Record[PortBody]) -> None:
+        body = record.body
+        assert body.ip is not None
+        self._update(body.network_id, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, body.mac, body.ip)
+        subnet = self._context.records.view().find(SubnetBody, body.subnet_id or "")
+        if subnet is not None and (standard := addresses.prepared(subnet.body).get(body.ip)):
+            self._update(body.network_id, libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, standard, body.ip)
+
+    def _update(self, network_id: str, command: int, mac: str, ip: str) -> None:
+        """Add or delete a reservation; one that is there or gone already is passed over."""
+        try:
+            network = self._context.connection.virt.networkLookupByName(network_xml.libvirt_name(network_id))
+            host = to_text(network_xml.host(mac, ip))
+            network.update(command, libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST, 0, host, _LIVE_AND_CONFIG)
+        except libvirt.libvirtError as error:
+            harmless = (libvirt.VIR_ERR_NO_NETWORK, libvirt.VIR_ERR_OPERATION_INVALID)
+            if command == libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE and code_of(error) in harmless:
+                return
+            raise
+
+    # -- reading
+
+    def value(self, record: Record[PortBody]) -> Port:
+        """The value of a record."""
+        body = record.body
+        status = STATUS[body.phase]
+        if status is NetworkStatus.ACTIVE and not body.device_id:
+            status = NetworkStatus.DOWN
+        fixed_ips = (FixedIp(ip=body.ip, subnet_id=body.subnet_id),) if body.ip and body.subnet_id else ()
+        return Port(
+            **self._fields(record),
+            network_id=body.network_id,
+            mac=body.mac,
+            fixed_ips=fixed_ips,
+            status=status,
+            native_status=body.phase.value,
+            device_id=body.device_id,
+            device_owner="compute:libvirt" if body.device_id else "",
+        )
+
+
+def subnet_of(view: View, network_id: str) -> Record[SubnetBody] | None:
+    """The subnet of a network, if it has one that is ready."""
+    found = (item for item in view.all(SubnetBody) if item.body.network_id == network_id)
+    return next((item for item in found if item.body.phase is Phase.READY), None)
+
+
+def _claims(body: PortBody) -> list[str]:
+    claims = [f"address/{body.network_id}/{body.ip}"] if body.ip else []
+    if body.own_mac:
+        claims.append(f"mac/{body.network_id}/{body.mac}")
+    return claims
+
+
+def _check_mac(mac: str | None) -> str | None:
+    if mac is None:
+        return None
+    lower = mac.lower()
+    if not _MAC.fullmatch(lower) or int(lower[:2], 16) & 1 or lower == "00:00:00:00:00:00":
+        raise InvalidRequest(f"{mac!r} is no MAC address of a network card", driver="libvirt")
+    return lower
+
+
+def _random_mac() -> str:
+    number = uuid.uuid4().int & 0xFFFFFF
+    return f"52:54:00:{number >> 16:02x}:{number >> 8 & 0xFF:02x}:{number & 0xFF:02x}"

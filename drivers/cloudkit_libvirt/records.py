@@ -1,0 +1,296 @@
+"""The records: typed bodies in generations, changed by compare-and-swap, and claims of what must be unique.
+
+A record of generation n is the blob ``ck1.<kind>.<uuid>.<n>``: one line with length and SHA-256, then JSON. To
+change it is to create generation n+1, which fails where another client was faster, to fill it, and to delete n.
+Readers take the highest generation whose checksum holds; a name's bytes never change, so bodies are cached by
+name. A claim is the blob ``ck1.claim.<uuid>.1``, its uuid derived from what is claimed.
+
+Two crashes leave something odd. Between taking a name and filling it: an empty blob, which readers pass over and
+which anybody removes once it is older than a live writer can be. Between filling n+1 and deleting n: both, which
+the next change or removal clears.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import random
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from cloudkit.errors import AlreadyExists, Busy, InvalidRequest, NotFound
+from cloudkit_libvirt.blobs import BlobExists, BlobGone, BlobStore
+from cloudkit_libvirt.bodies import Body
+from cloudkit_libvirt.schema import SchemaError, from_data, to_data
+
+_log = logging.getLogger("cloudkit.libvirt")
+
+B = TypeVar("B", bound=Body)
+
+UNFINISHED_S = 10.0
+"""Taking and filling a name takes milliseconds; after this time an empty blob's writer is taken for dead."""
+CONTENTION_S = 5.0
+"""How long ``change`` tries again when others change the same record."""
+
+_NAME = re.compile(
+    r"ck1\.(?P<kind>[a-z_]+)\.(?P<id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(?P<generation>[0-9]{1,9})"
+)
+_CLAIMS = uuid.UUID("6ad1ae1b-4c14-5f5b-9a8c-0d5e6a3f7f10")
+_MAX_BYTES = 1 << 20
+
+
+class _Unfinished(Exception):
+    pass
+
+
+class _Damaged(Exception):
+    pass
+
+
+def encode(data: object) -> bytes:
+    """The bytes of a blob."""
+    payload = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
+    return b"cloudkit %d %s\n%s" % (len(payload), hashlib.sha256(payload).hexdigest().encode(), payload)
+
+
+def decode(blob: bytes) -> object:
+    """The data of a blob; raises _Unfinished for one that is still empty, _Damaged for what does not check."""
+    if not blob.strip(b"\0"):
+        raise _Unfinished
+    header, _, payload = blob[:_MAX_BYTES].partition(b"\n")
+    words = header.split(b" ")
+    if len(words) != 3 or words[0] != b"cloudkit":
+        raise _Damaged("it does not start as a record does")
+    if words[1] != b"%d" % len(payload) or words[2] != hashlib.sha256(payload).hexdigest().encode():
+        raise _Damaged("its checksum does not hold")
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError):
+        raise _Damaged("it is no JSON") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Generic[B]):
+    """One generation of a record."""
+
+    id: str
+    generation: int
+    body: B
+
+
+def _kind_of(body_type: type[Body]) -> str:
+    return body_type.kind.name.lower()
+
+
+def _blob_name(kind: str, id: str, generation: int) -> str:
+    return f"ck1.{kind}.{id}.{generation}"
+
+
+class View:
+    """The records as one listing of the store found them."""
+
+    def __init__(self, records: Records, names: list[str]) -> None:
+        self._records = records
+        self._generations: dict[str, dict[str, list[int]]] = {}
+        for name in names:
+            if match := _NAME.fullmatch(name):
+                by_id = self._generations.setdefault(match["kind"], {})
+                by_id.setdefault(match["id"], []).append(int(match["generation"]))
+
+    def all(self, body_type: type[B]) -> list[Record[B]]:
+        """All records of a kind, oldest first."""
+        found = [self.find(body_type, id) for id in self._generations.get(_kind_of(body_type), {})]
+        return sorted(
+            (record for record in found if record is not None), key=lambda record: (record.body.created_at, record.id)
+        )
+
+    def find(self, body_type: type[B], id: str) -> Record[B] | None:
+        """One record, or None."""
+        for generation in sorted(self.generations(body_type, id), reverse=True):
+            record = self._records.load(body_type, id, generation)
+            if record is not None:
+                return record
+        return None
+
+    def get(self, body_type: type[B], id: str) -> Record[B]:
+        """One record; raises NotFound."""
+        record = self.find(body_type, id)
+        if record is None:
+            raise not_found(body_type, id)
+        return record
+
+    def generations(self, body_type: type[Body], id: str) -> list[int]:
+        """The generations that there are of a record, in no order."""
+        return self._generations.get(_kind_of(body_type), {}).get(id, [])
+
+
+def not_found(body_type: type[Body], id: str) -> NotFound:
+    """The error for a record that is not there."""
+    return NotFound(f"there is no {body_type.kind.noun} {id!r}", driver="libvirt", resource=id)
+
+
+class Records:
+    """All records of a pool. Thread-safe, and safe against other processes and hosts on the same pool."""
+
+    def __init__(self, store: BlobStore) -> None:
+        """Keep records in ``store``."""
+        self._store = store
+        self._lock = threading.Lock()
+        self._cache: dict[str, Record[Any]] = {}
+        self._warned: set[str] = set()
+
+    # -- reading
+
+    def view(self) -> View:
+        """What there is now, by one call."""
+        names = self._store.names()
+        present = set(names)
+        with self._lock:
+            self._cache = {name: record for name, record in self._cache.items() if name in present}
+            self._warned &= present
+        return View(self, names)
+
+    def load(self, body_type: type[B], id: str, generation: int) -> Record[B] | None:
+        """One generation, or None where it is gone, empty or damaged."""
+        kind = _kind_of(body_type)
+        name = _blob_name(kind, id, generation)
+        with self._lock:
+            cached = self._cache.get(name)
+        if cached is not None:
+            return cast("Record[B]", cached)
+        try:
+            record = Record(id, generation, from_data(body_type, decode(self._store.read(name))))
+        except BlobGone:
+            return None
+        except _Unfinished:
+            self._remove_abandoned(name)
+            return None
+        except (_Damaged, SchemaError) as error:
+            with self._lock:
+                known = name in self._warned
+                self._warned.add(name)
+            if not known:
+                _log.warning("the record %s is passed over: %s", name, error)
+            return None
+        with self._lock:
+            self._cache[name] = record
+        return record
+
+    # -- writing
+
+    def create(self, id: str, body: B) -> Record[B]:
+        """The first generation of a new record."""
+        self._fill(_blob_name(_kind_of(type(body)), id, 1), body)
+        return Record(id, 1, body)
+
+    def replace(self, record: Record[B], body: B) -> Record[B]:
+        """The next generation; raises Busy when another client wrote it, NotFound when the record is gone."""
+        kind, generation = _kind_of(type(body)), record.generation + 1
+        name = _blob_name(kind, record.id, generation)
+        try:
+            self._fill(name, body)
+        except AlreadyExists:
+            self._remove_if_abandoned(name)
+            raise Busy(
+                f"another client is changing the {body.kind.noun} {body.name!r}", driver="libvirt", resource=record.id
+            ) from None
+        if not self._store.delete(_blob_name(kind, record.id, record.generation)):
+            # What this replaced was removed meanwhile: then nothing of it may come back.
+            self._store.delete(name)
+            raise not_found(type(body), record.id)
+        return Record(record.id, generation, body)
+
+    def change(self, body_type: type[B], id: str, alter: Callable[[B], B]) -> Record[B]:
+        """Replace the body by ``alter(body)``, again from the start where another client was faster.
+
+        ``alter`` raises to refuse; a body that it returns unchanged is not written.
+        """
+        deadline = time.monotonic() + CONTENTION_S
+        while True:
+            record = self.view().get(body_type, id)
+            body = alter(record.body)
+            if body == record.body:
+                return record
+            try:
+                return self.replace(record, body)
+            except Busy:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(random.uniform(0.002, 0.02))  # noqa: S311
+
+    def remove(self, body_type: type[Body], id: str) -> None:
+        """All generations, the highest last, so that no older one comes to light; gone ones are passed over."""
+        for generation in sorted(self.view().generations(body_type, id)):
+            self._store.delete(_blob_name(_kind_of(body_type), id, generation))
+
+    # -- claims
+
+    def claim(self, what: str, owner: str) -> bool:
+        """Take something that only one may have; False when it is another's. Claiming twice is harmless."""
+        name = self._claim_name(what)
+        for _ in range(2):
+            try:
+                self._store.create(name, encode({"what": what, "owner": owner}))
+            except BlobExists:
+                held_by = self._claim_owner(name)
+                if held_by is not None or not self._remove_if_abandoned(name):
+                    return held_by == owner
+            else:
+                return True
+        return False
+
+    def release(self, what: str, owner: str) -> None:
+        """Give back what ``owner`` may have claimed; another's claim stays."""
+        name = self._claim_name(what)
+        if self._claim_owner(name) == owner:
+            self._store.delete(name)
+
+    def _claim_name(self, what: str) -> str:
+        return _blob_name("claim", str(uuid.uuid5(_CLAIMS, what)), 1)
+
+    def _claim_owner(self, name: str) -> str | None:
+        try:
+            data = decode(self._store.read(name))
+        except (BlobGone, _Unfinished, _Damaged):
+            return None
+        return str(cast("dict[str, Any]", data).get("owner")) if isinstance(data, dict) else None
+
+    # -- blobs
+
+    def _fill(self, name: str, body: Body) -> None:
+        data = to_data(body)
+        try:
+            from_data(type(body), data)
+        except SchemaError as error:
+            raise InvalidRequest(f"this cannot be recorded: {error}", driver="libvirt") from None
+        try:
+            self._store.create(name, encode(data))
+        except BlobExists:
+            raise AlreadyExists(f"the record {name} exists", driver="libvirt") from None
+
+    def _remove_if_abandoned(self, name: str) -> bool:
+        try:
+            decode(self._store.read(name))
+        except _Unfinished:
+            return self._remove_abandoned(name)
+        except BlobGone:
+            return True
+        except _Damaged:
+            return False
+        return False
+
+    def _remove_abandoned(self, name: str) -> bool:
+        try:
+            if self._store.age_s(name) < UNFINISHED_S:
+                return False
+        except BlobGone:
+            return True
+        _log.info("removing %s, which its writer never filled", name)
+        self._store.delete(name)
+        return True

@@ -1,0 +1,255 @@
+"""Making a server: checks first, then ports, disks and domain, each undone by ``teardown``."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cloudkit.errors import InvalidRequest
+from cloudkit.types import Nic, ServerSpec
+from cloudkit_libvirt import domain_xml, images, network_xml, seed
+from cloudkit_libvirt.bodies import (
+    FlavorBody,
+    ImageBody,
+    NetworkBody,
+    PortBody,
+    ServerBody,
+    VolumeBody,
+    common_of,
+    now_text,
+)
+from cloudkit_libvirt.context import Context
+from cloudkit_libvirt.key_pairs import find_key_pair
+from cloudkit_libvirt.ports import Ports, Wish, subnet_of
+from cloudkit_libvirt.records import Record, View
+from cloudkit_libvirt.xml_tree import Element
+
+GIB = 1 << 30
+LookUp = Callable[[View, type[Any], str], Record[Any]]
+_NATIVE_KEYS = frozenset({"domain"})
+
+
+def disk_name(server_id: str) -> str:
+    """The volume of a server's root disk."""
+    return f"ck-{server_id}.disk"
+
+
+def seed_name(server_id: str) -> str:
+    """The volume of a server's seed."""
+    return f"ck-{server_id}.seed"
+
+
+def console_name(server_id: str) -> str:
+    """The volume that holds what a server printed to its console."""
+    return f"ck-{server_id}.console"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was asked for, looked up and found good."""
+
+    spec: ServerSpec
+    id: str
+    image: Record[ImageBody]
+    flavor: Record[FlavorBody]
+    public_keys: tuple[str, ...]
+    nics: tuple[tuple[str, Nic], ...]
+    alter_domain: Callable[[Element], object] | None
+
+    @property
+    def port_ids(self) -> tuple[str, ...]:
+        """Known before any port is made, so that the server's record names all that a crash can leave."""
+        return tuple(port_id for port_id, _ in self.nics)
+
+    @property
+    def disk_bytes(self) -> int:
+        """Size of the root disk."""
+        return self.flavor.body.disk_gib * GIB or self.image.body.virtual_size_bytes
+
+
+class Builder:
+    """Makes servers of one project."""
+
+    def __init__(
+        self, context: Context, project_id: str, ready: Callable[[View, type[Any], str], Record[Any]]
+    ) -> None:
+        """``ready`` looks up a record that the project sees, or raises."""
+        self._context = context
+        self._project_id = project_id
+        self._ready = ready
+        self._ports = Ports(context, project_id)
+
+    def plan(self, spec: ServerSpec) -> Plan:
+        """Look up and check everything, and change nothing."""
+        view = self._context.records.view()
+        if spec.image_id is None:
+            raise InvalidRequest("a server needs an image here", driver="libvirt", resource=spec.name)
+        image: Record[ImageBody] = self._ready(view, ImageBody, spec.image_id)
+        flavor: Record[FlavorBody] = self._ready(view, FlavorBody, spec.flavor_id)
+        _check_fit(image.body, flavor.body)
+        keys: tuple[str, ...] = ()
+        if spec.key_pair is not None:
+            keys = (find_key_pair(view, self._project_id, spec.key_pair).body.public_key.strip(),)
+        return Plan(
+            spec=spec,
+            id=str(uuid.uuid4()),
+            image=image,
+            flavor=flavor,
+            public_keys=keys,
+            nics=tuple((nic.port_id or str(uuid.uuid4()), self._check_nic(view, nic)) for nic in spec.nics),
+            alter_domain=_alteration(spec.native),
+        )
+
+    def body(self, plan: Plan) -> ServerBody:
+        """The record to write first."""
+        spec, flavor = plan.spec, plan.flavor.body
+        return ServerBody(
+            **common_of(spec, self._project_id),
+            image_id=plan.image.id,
+            flavor_id=plan.flavor.id,
+            vcpus=flavor.vcpus,
+            ram_mib=flavor.ram_mib,
+            disk_bytes=plan.disk_bytes,
+            port_ids=plan.port_ids,
+            key_pair=spec.key_pair,
+            metadata=spec.metadata,
+            tags=spec.tags,
+        )
+
+    def build(self, plan: Plan, body: ServerBody) -> ServerBody:
+        """Make and start it; returns the body with what came to be known."""
+        # A delete of the image at the same time sees this server's record, or this sees the delete.
+        self._ready(self._context.records.view(), ImageBody, plan.image.id)
+        ports = [self._plug(plan, port_id, nic) for port_id, nic in plan.nics]
+        host_key = seed.HostKey.generate() if plan.spec.inject_host_key is not False else None
+        disk = seed.build(
+            plan.id, seed.hostname_of(body.name), plan.public_keys, plan.spec.user_data or b"", host_key
+        )
+        self._make_volumes(plan, disk)
+        element = domain_xml.domain(self._domain_spec(plan, body, ports))
+        if plan.alter_domain is not None:
+            plan.alter_domain(element)
+        self._context.domains.define(element).create()
+        return replace(body, host_key=host_key.fingerprint if host_key else None, secret_extent=disk.secret_extent)
+
+    def teardown(self, id: str, body: ServerBody) -> None:
+        """Undo all of a server but its record, from whatever state it is in."""
+        self._context.domains.remove(id)
+        self._unplug_volumes(id)
+        self._context.pool.delete_all(f"ck-{id}.")
+        for port_id in body.port_ids:
+            self._ports.unplug(port_id, id)
+
+    # -- parts
+
+    def _check_nic(self, view: View, nic: Nic) -> Nic:
+        if nic.port_id is not None:
+            port: Record[PortBody] = self._ready(view, PortBody, nic.port_id)
+            network_id = port.body.network_id
+        elif nic.network_id is not None:
+            network_id = nic.network_id
+        else:
+            raise InvalidRequest("an interface needs a network or a port", driver="libvirt")
+        network: Record[NetworkBody] = self._ready(view, NetworkBody, network_id)
+        if subnet_of(view, network_id) is None:
+            raise InvalidRequest(
+                f"the network {network.body.name!r} has no subnet, so a server cannot be plugged into it",
+                driver="libvirt",
+                resource=network_id,
+                hint="Create a subnet on it first.",
+            )
+        return replace(nic, network_id=network_id)
+
+    def _plug(self, plan: Plan, port_id: str, nic: Nic) -> domain_xml.Nic:
+        assert nic.network_id is not None
+        if nic.port_id is not None:
+            self._ports.plug(port_id, plan.id)
+            port = self._context.records.view().get(PortBody, port_id).body
+        else:
+            fields: dict[str, Any] = common_of(plan.spec, self._project_id) | {"name": "", "description": ""}
+            wanted = PortBody(
+                **fields,
+                network_id=nic.network_id,
+                subnet_id=None,
+                mac="",
+                ip=None,
+                device_id=plan.id,
+                owned=True,
+            )
+            port = self._ports.make(port_id, wanted, Wish(ip=nic.fixed_ip)).body
+        network = self._context.records.view().get(NetworkBody, nic.network_id).body
+        return domain_xml.Nic(mac=port.mac, network=network_xml.libvirt_name(nic.network_id), mtu=network.mtu)
+
+    def _make_volumes(self, plan: Plan, disk: seed.Seed) -> None:
+        pool, id, image = self._context.pool, plan.id, plan.image
+        backing = pool.path(images.volume_name(image.id))
+        pool.create_overlay(disk_name(id), plan.disk_bytes, backing, image.body.disk_format)
+        pool.create_raw(seed_name(id), len(disk.data))
+        # Made beforehand, so that libvirt knows the file as a volume and it can be read through libvirt.
+        pool.create_raw(console_name(id), 0)
+        if not self._context.simulated:
+            pool.upload(seed_name(id), [disk.data])
+
+    def _domain_spec(self, plan: Plan, body: ServerBody, nics: list[domain_xml.Nic]) -> domain_xml.DomainSpec:
+        pool = self._context.pool
+        return domain_xml.DomainSpec(
+            id=plan.id,
+            project_id=self._project_id,
+            title=body.name,
+            type=self._context.domain_type,
+            arch=self._context.arch,
+            vcpus=body.vcpus,
+            ram_mib=body.ram_mib,
+            disk_path=pool.path(disk_name(plan.id)),
+            image_path=pool.path(images.volume_name(plan.image.id)),
+            image_format=plan.image.body.disk_format,
+            seed_path=pool.path(seed_name(plan.id)),
+            console_path=pool.path(console_name(plan.id)),
+            nics=tuple(nics),
+        )
+
+    def _unplug_volumes(self, server_id: str) -> None:
+        for record in self._context.records.view().all(VolumeBody):
+            if record.body.plug is not None and record.body.plug.server_id == server_id:
+                self._context.records.change(VolumeBody, record.id, lambda body: _unplugged(body, server_id))
+
+
+def _unplugged(body: VolumeBody, server_id: str) -> VolumeBody:
+    if body.plug is None or body.plug.server_id != server_id:
+        return body
+    return replace(body, plug=None, updated_at=now_text())
+
+
+def _check_fit(image: ImageBody, flavor: FlavorBody) -> None:
+    disk_bytes = flavor.disk_gib * GIB
+    needed = max(image.virtual_size_bytes, image.min_disk_gib * GIB)
+    if disk_bytes and disk_bytes < needed:
+        raise InvalidRequest(
+            f"the flavor {flavor.name!r} has a disk of {flavor.disk_gib} GiB, and the image {image.name!r} needs "
+            f"{needed / GIB:.1f} GiB",
+            driver="libvirt",
+            hint="Take a flavor with a larger disk, or with disk_gib=0: as large as the image.",
+        )
+    if flavor.ram_mib < image.min_ram_mib:
+        raise InvalidRequest(
+            f"the flavor {flavor.name!r} has {flavor.ram_mib} MiB of memory, and the image {image.name!r} needs "
+            f"{image.min_ram_mib} MiB",
+            driver="libvirt",
+        )
+
+
+def _alteration(native: Mapping[str, Any] | None) -> Callable[[Element], object] | None:
+    if not native:
+        return None
+    if unknown := native.keys() - _NATIVE_KEYS:
+        raise InvalidRequest(
+            f"native has the unknown keys {sorted(unknown)}",
+            driver="libvirt",
+            hint='Known is "domain": a callable that takes the domain\'s xml.etree element.',
+        )
+    alter = native["domain"]
+    if not callable(alter):
+        raise InvalidRequest('native["domain"] must be a callable that takes an xml.etree element', driver="libvirt")
+    return alter  # type: ignore[no-any-return]

@@ -1,0 +1,511 @@
+"""The driver on libvirt's test hypervisor: records, life cycle, addresses, refusals, nothing left."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import open_test_driver
+from specs import (
+    flavor_spec,
+    key_pair_spec,
+    make_network,
+    make_server,
+    network_spec,
+    port_spec,
+    preset_image,
+    server_spec,
+    subnet_spec,
+    volume_spec,
+)
+
+from cloudkit.driver import EVERYTHING, GROUPS, Query, check_declaration
+from cloudkit.errors import (
+    AlreadyExists,
+    Closed,
+    CloudError,
+    Conflict,
+    InUse,
+    InvalidRequest,
+    InvalidState,
+    NotFound,
+    Unavailable,
+    Unsupported,
+)
+from cloudkit.types import (
+    FixedIpSpec,
+    FrozenMap,
+    Kind,
+    NetworkStatus,
+    Nic,
+    ServerStatus,
+    SnapshotSpec,
+    VolumeStatus,
+)
+
+Left = Callable[[], list[str]]
+
+
+def test_declaration(driver: Any) -> None:
+    check_declaration(driver)
+    # What needs a guest with real disks is not claimed.
+    assert not driver.capabilities & {
+        "images.create", "volumes.attach", "servers.console_log", "servers.ssh", "servers.create_image"
+    }  # fmt: skip
+    assert driver.capabilities <= {*GROUPS, *driver.capabilities}
+
+
+def test_importing_the_plugin_loads_no_libvirt() -> None:
+    code = "import sys, cloudkit_libvirt; sys.exit('libvirt' in sys.modules or 'pycdlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class TestServers:
+    def test_life_cycle(self, driver: Any, left: Left) -> None:
+        servers = driver.compute.servers
+        network, _ = make_network(driver)
+        driver.compute.key_pairs.create(key_pair_spec())
+        server = make_server(
+            driver, Nic(network_id=network.id), key_pair="me", metadata=FrozenMap({"a": "b"}), tags=("t",),
+            description="d <&> é", user_data=b"\0\xff",
+        )  # fmt: skip
+        assert server.status is ServerStatus.ACTIVE
+        assert server == servers.get(server.id)
+        assert list(servers.list(EVERYTHING)) == [server]
+        assert (server.metadata, server.tags, server.description) == (FrozenMap({"a": "b"}), ("t",), "d <&> é")
+        assert server.mark is not None
+        assert server.mark.scope == "ci/1/me/never"
+        assert server.host_key is not None
+        assert server.host_key.startswith("ssh-ed25519 SHA256:")
+
+        servers.stop(server.id, hard=False)
+        assert servers.get(server.id).status is ServerStatus.SHUTOFF
+        servers.start(server.id)
+        servers.pause(server.id)
+        assert servers.get(server.id).status is ServerStatus.PAUSED
+        servers.unpause(server.id)
+        servers.suspend(server.id)
+        assert servers.get(server.id).status is ServerStatus.SUSPENDED
+        servers.resume(server.id)
+        for hard in (False, True):
+            servers.reboot(server.id, hard=hard)
+            assert servers.get(server.id).status is ServerStatus.ACTIVE
+        servers.stop(server.id, hard=True)
+        servers.reboot(server.id, hard=True)
+        assert servers.get(server.id).status is ServerStatus.ACTIVE
+
+        servers.delete(server.id)
+        with pytest.raises(NotFound):
+            servers.get(server.id)
+        with pytest.raises(NotFound):
+            servers.delete(server.id)
+        driver.compute.key_pairs.delete("me")
+        driver.network.networks.delete(network.id)
+        driver.compute.flavors.delete(server.flavor_id)
+        assert left() == []
+
+    @pytest.mark.parametrize(
+        ("verb", "arguments"),
+        [("start", ()), ("resume", ()), ("unpause", ())],
+    )
+    def test_verbs_that_do_not_fit_an_active_server(self, driver: Any, verb: str, arguments: tuple[Any, ...]) -> None:
+        server = make_server(driver)
+        with pytest.raises(InvalidState, match="ACTIVE"):
+            getattr(driver.compute.servers, verb)(server.id, *arguments)
+        driver.compute.servers.delete(server.id)
+
+    @pytest.mark.parametrize(
+        ("verb", "arguments"),
+        [("stop", (False,)), ("stop", (True,)), ("reboot", (False,)), ("pause", ()), ("suspend", ()), ("resume", ())],
+    )
+    def test_verbs_that_do_not_fit_a_stopped_server(self, driver: Any, verb: str, arguments: tuple[Any, ...]) -> None:
+        server = make_server(driver)
+        driver.compute.servers.stop(server.id, hard=True)
+        with pytest.raises(InvalidState, match="SHUTOFF"):
+            getattr(driver.compute.servers, verb)(server.id, *arguments)
+        driver.compute.servers.delete(server.id)
+
+    @pytest.mark.parametrize("verb", ["get", "delete", "start", "pause"])
+    def test_unknown(self, driver: Any, verb: str) -> None:
+        with pytest.raises(NotFound):
+            getattr(driver.compute.servers, verb)("no-such-id")
+
+    def test_refused_requests_leave_nothing(self, driver: Any, left: Left) -> None:
+        servers = driver.compute.servers
+        flavor = driver.compute.flavors.create(flavor_spec())
+        large = driver.compute.flavors.create(flavor_spec("no-disk", disk_gib=0))
+        bare = driver.network.networks.create(network_spec("bare"))
+        before = left()
+        for error, spec in (
+            (NotFound, server_spec(driver, flavor, image_id="nope")),
+            (NotFound, server_spec(driver, flavor, flavor_id="nope")),
+            (NotFound, server_spec(driver, flavor, key_pair="nope")),
+            (NotFound, server_spec(driver, flavor, Nic(network_id="nope"))),
+            (NotFound, server_spec(driver, flavor, Nic(port_id="nope"))),
+            (InvalidRequest, server_spec(driver, flavor, Nic(network_id=bare.id))),
+            (InvalidRequest, server_spec(driver, flavor, image_id=None)),
+            (InvalidRequest, server_spec(driver, flavor, native={"domian": print})),
+            (InvalidRequest, server_spec(driver, flavor, native={"domain": "text"})),
+        ):
+            with pytest.raises(error):
+                servers.create(spec)
+            assert left() == before
+        server = servers.create(server_spec(driver, large))
+        servers.delete(server.id)
+
+    def test_native_alters_the_domain(self, driver: Any) -> None:
+        def add_title(domain: Any) -> None:
+            domain.find("title").text = "altered"
+
+        server = make_server(driver, native={"domain": add_title})
+        assert "<title>altered</title>" in driver.raw(Kind.SERVER, server.id)
+        driver.compute.servers.delete(server.id)
+
+    def test_what_native_breaks_is_taken_back(self, driver: Any, left: Left) -> None:
+        driver.compute.flavors.create(flavor_spec())
+        network, _ = make_network(driver)
+        before = left()
+
+        def break_it(domain: Any) -> None:
+            domain.find("memory").text = "much"
+
+        with pytest.raises(Exception) as raised:  # noqa: PT011
+            make_server(driver, Nic(network_id=network.id), native={"domain": break_it})
+        assert isinstance(driver.translate(raised.value), InvalidRequest)
+        assert left() == before
+
+    def test_a_domain_that_is_not_ours_is_never_seen(self, driver: Any) -> None:
+        assert [domain.name() for domain in driver.native.listAllDomains()] == ["test"]
+        assert list(driver.compute.servers.list(EVERYTHING)) == []
+
+    def test_a_server_whose_domain_is_gone_is_an_error(self, driver: Any) -> None:
+        server = make_server(driver)
+        domain = driver.native.lookupByUUIDString(server.id)
+        domain.destroy()
+        domain.undefine()
+        seen = driver.compute.servers.get(server.id)
+        assert seen.status is ServerStatus.ERROR
+        assert "missing" in seen.fault.message
+        with pytest.raises(InvalidState):
+            driver.compute.servers.start(server.id)
+        driver.compute.servers.delete(server.id)
+
+    def test_no_host_key(self, driver: Any) -> None:
+        server = make_server(driver, inject_host_key=False)
+        assert server.host_key is None
+        driver.compute.servers.delete(server.id)
+
+
+class TestProjects:
+    def test_each_sees_its_own_and_what_is_public(self, driver: Any) -> None:
+        other = driver.for_project("other")
+        network, subnet = make_network(driver)
+        flavor = driver.compute.flavors.create(flavor_spec())
+        server = make_server(driver, Nic(network_id=network.id))
+        for mine, kind in ((driver.compute.servers, "servers"), (driver.network.networks, "networks"),
+                           (driver.network.subnets, "subnets"), (driver.network.ports, "ports")):  # fmt: skip
+            group = other.compute if kind == "servers" else other.network
+            theirs = getattr(group, kind)
+            assert list(theirs.list(EVERYTHING)) == []
+            (thing,) = mine.list(EVERYTHING)
+            assert [value.id for value in theirs.list(Query(all_projects=True))] == [thing.id]
+            for verb in (theirs.get, theirs.delete):
+                with pytest.raises(NotFound):
+                    verb(thing.id)
+        assert other.compute.flavors.get(flavor.id) == flavor
+        assert preset_image(other) == preset_image(driver)
+        assert other.limits()["servers"].in_use == 0
+        assert driver.limits()["servers"].in_use == 1
+        assert driver.limits()["ram_mib"].in_use == 128
+        with pytest.raises(NotFound):
+            other.compute.servers.create(server_spec(other, flavor, Nic(network_id=network.id)))
+        driver.compute.servers.delete(server.id)
+        driver.network.subnets.delete(subnet.id)
+
+    def test_key_pairs_of_the_same_name(self, driver: Any) -> None:
+        other = driver.for_project("other")
+        for each in (driver, other):
+            each.compute.key_pairs.create(key_pair_spec())
+        driver.compute.key_pairs.delete("me")
+        assert other.compute.key_pairs.get("me").project_id == "other"
+        with pytest.raises(NotFound):
+            driver.compute.key_pairs.get("me")
+
+
+class TestUniqueNames:
+    def test_key_pair(self, driver: Any, left: Left) -> None:
+        pair = driver.compute.key_pairs.create(key_pair_spec())
+        assert pair.id == pair.name == "me"
+        before = left()
+        with pytest.raises(AlreadyExists):
+            driver.compute.key_pairs.create(key_pair_spec())
+        assert left() == before
+        driver.compute.key_pairs.delete("me")
+        driver.compute.key_pairs.create(key_pair_spec())
+
+    def test_flavor(self, driver: Any, left: Left) -> None:
+        flavor = driver.compute.flavors.create(flavor_spec())
+        before = left()
+        with pytest.raises(AlreadyExists):
+            driver.compute.flavors.create(flavor_spec())
+        assert left() == before
+        driver.compute.flavors.delete(flavor.id)
+        driver.compute.flavors.create(flavor_spec())
+
+
+class TestNetworks:
+    def test_a_network_is_in_libvirt_from_its_subnet_on(self, driver: Any, left: Left) -> None:
+        network = driver.network.networks.create(network_spec(mtu=1400, tags=("x",)))
+        assert (network.mtu, network.tags, network.subnet_ids) == (1400, ("x",), ())
+        assert not any(name.startswith("ck-") for name in left())
+        subnet = driver.network.subnets.create(subnet_spec(network.id, dns=("8.8.8.8",)))
+        assert (subnet.gateway_ip, subnet.dns) == ("172.16.1.1", ("8.8.8.8",))
+        assert driver.network.networks.get(network.id).subnet_ids == (subnet.id,)
+        libvirts = driver.native.networkLookupByName(f"ck-{network.id}")
+        assert (libvirts.isActive(), libvirts.autostart()) == (1, 1)
+        driver.network.subnets.delete(subnet.id)
+        driver.network.networks.delete(network.id)
+        assert left() == []
+
+    @pytest.mark.parametrize("cidr", ["172.16.1.0/24", "172.16.0.0/16", "172.16.1.128/25", "192.168.122.0/28"])
+    def test_overlap_is_a_conflict(self, driver: Any, left: Left, cidr: str) -> None:
+        make_network(driver)
+        second = driver.network.networks.create(network_spec("second"))
+        before = left()
+        with pytest.raises(Conflict, match="overlaps"):
+            driver.network.subnets.create(subnet_spec(second.id, cidr))
+        assert left() == before
+
+    @pytest.mark.parametrize(
+        ("fields", "error"),
+        [
+            ({"cidr": "fd00::/64", "ip_version": 6}, Unsupported),
+            ({"cidr": "10.0.0.7/24"}, InvalidRequest),
+            ({"gateway_ip": "10.9.9.9"}, InvalidRequest),
+            ({"gateway_ip": "172.16.1.255"}, InvalidRequest),
+            ({"dns": ("dns.example",)}, InvalidRequest),
+            ({"allocation_pools": (("172.16.1.9", "172.16.1.3"),)}, InvalidRequest),
+            ({"network_id": "nope"}, NotFound),
+        ],
+    )
+    def test_bad_subnets_leave_nothing(
+        self, driver: Any, left: Left, fields: dict[str, Any], error: type[CloudError]
+    ) -> None:
+        network = driver.network.networks.create(network_spec())
+        before = left()
+        with pytest.raises(error):
+            driver.network.subnets.create(subnet_spec(**{"network_id": network.id, **fields}))
+        assert left() == before
+
+    def test_a_second_subnet_is_refused_and_the_first_stays(self, driver: Any, left: Left) -> None:
+        network, subnet = make_network(driver)
+        before = left()
+        with pytest.raises(Unsupported):
+            driver.network.subnets.create(subnet_spec(network.id, "10.77.0.0/24"))
+        assert left() == before
+        assert driver.native.networkLookupByName(f"ck-{network.id}").isActive()
+        assert [item.id for item in driver.network.subnets.list(EVERYTHING)] == [subnet.id]
+
+    def test_delete_is_refused_while_ports_use_it(self, driver: Any) -> None:
+        network, subnet = make_network(driver)
+        port = driver.network.ports.create(port_spec(network.id))
+        for verb, id in ((driver.network.subnets.delete, subnet.id), (driver.network.networks.delete, network.id)):
+            with pytest.raises(InUse):
+                verb(id)
+        assert driver.network.networks.get(network.id).status is NetworkStatus.ACTIVE
+        driver.network.ports.delete(port.id)
+        driver.network.networks.delete(network.id)
+        assert list(driver.network.subnets.list(EVERYTHING)) == []
+
+
+class TestPorts:
+    def test_addresses_are_known_and_different(self, driver: Any) -> None:
+        network, subnet = make_network(driver, allocation_pools=(("172.16.1.10", "172.16.1.12"),))
+        ports = [driver.network.ports.create(port_spec(network.id)) for _ in range(3)]
+        assert [port.fixed_ips[0].ip for port in ports] == ["172.16.1.10", "172.16.1.11", "172.16.1.12"]
+        assert {port.fixed_ips[0].subnet_id for port in ports} == {subnet.id}
+        assert len({port.mac for port in ports}) == 3
+        with pytest.raises(Conflict, match="no free address"):
+            driver.network.ports.create(port_spec(network.id))
+        driver.network.ports.delete(ports[1].id)
+        assert driver.network.ports.create(port_spec(network.id)).fixed_ips[0].ip == "172.16.1.11"
+
+    def test_many_at_the_same_time(self, driver: Any) -> None:
+        network, _ = make_network(driver)
+        errors: list[Exception] = []
+
+        def make() -> None:
+            try:
+                for _ in range(4):
+                    driver.network.ports.create(port_spec(network.id))
+            except Exception as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=make) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        ports = list(driver.network.ports.list(EVERYTHING))
+        assert len({port.fixed_ips[0].ip for port in ports}) == len(ports) == 20
+
+    def test_a_given_address(self, driver: Any) -> None:
+        network, subnet = make_network(driver)
+        wanted = FixedIpSpec(ip="172.16.1.200", subnet_id=subnet.id)
+        port = driver.network.ports.create(port_spec(network.id, fixed_ips=(wanted,)))
+        assert port.fixed_ips[0].ip == "172.16.1.200"
+        with pytest.raises(Conflict, match="taken"):
+            driver.network.ports.create(port_spec(network.id, fixed_ips=(wanted,)))
+
+    @pytest.mark.parametrize("ip", ["172.16.1.1", "172.16.2.7", "172.16.1.0", "172.16.1.255", "x"])
+    def test_a_bad_address(self, driver: Any, left: Left, ip: str) -> None:
+        network, _ = make_network(driver)
+        before = left()
+        with pytest.raises((InvalidRequest, Conflict)):
+            driver.network.ports.create(port_spec(network.id, fixed_ips=(FixedIpSpec(ip=ip),)))
+        assert left() == before
+
+    def test_a_mac_of_its_own_is_registered_and_given_back(self, driver: Any) -> None:
+        network, _ = make_network(driver)
+        libvirts = driver.native.networkLookupByName(f"ck-{network.id}")
+        before = libvirts.XMLDesc()
+        port = driver.network.ports.create(port_spec(network.id, mac="02:00:00:AB:cd:01"))
+        assert port.mac == "02:00:00:ab:cd:01"
+        assert "02:00:00:ab:cd:01" in libvirts.XMLDesc()
+        with pytest.raises(Conflict):
+            driver.network.ports.create(port_spec(network.id, mac="02:00:00:ab:cd:01"))
+        driver.network.ports.delete(port.id)
+        assert sorted(libvirts.XMLDesc().splitlines()) == sorted(before.splitlines())
+
+    @pytest.mark.parametrize("mac", ["01:00:00:00:00:01", "00:00:00:00:00:00", "nonsense", "02:00:00:00:00"])
+    def test_a_bad_mac(self, driver: Any, mac: str) -> None:
+        network, _ = make_network(driver)
+        with pytest.raises(InvalidRequest):
+            driver.network.ports.create(port_spec(network.id, mac=mac))
+
+    def test_a_given_port_outlives_its_server(self, driver: Any) -> None:
+        network, _ = make_network(driver)
+        port = driver.network.ports.create(port_spec(network.id))
+        assert port.status is NetworkStatus.DOWN
+        server = make_server(driver, Nic(port_id=port.id))
+        plugged = driver.network.ports.get(port.id)
+        assert (plugged.device_id, plugged.status) == (server.id, NetworkStatus.ACTIVE)
+        assert server.addresses[0].ip == port.fixed_ips[0].ip
+        with pytest.raises(InUse):
+            driver.network.ports.delete(port.id)
+        with pytest.raises(InUse):
+            make_server(driver, Nic(port_id=port.id))
+        assert driver.network.ports.get(port.id).device_id == server.id
+        driver.compute.servers.delete(server.id)
+        assert driver.network.ports.get(port.id) == driver.network.ports.get(port.id)
+        assert driver.network.ports.get(port.id).device_id == ""
+
+    def test_a_wide_subnet_goes_beyond_its_prepared_addresses(self, driver: Any) -> None:
+        network, _ = make_network(driver, "10.64.0.0/16")
+        port = driver.network.ports.create(port_spec(network.id, fixed_ips=(FixedIpSpec(ip="10.64.200.7"),)))
+        assert "10.64.200.7" in driver.raw(Kind.NETWORK, network.id)
+        driver.network.ports.delete(port.id)
+        assert "10.64.200.7" not in driver.raw(Kind.NETWORK, network.id)
+
+
+class TestVolumes:
+    def test_snapshot_and_volume_from_it(self, driver: Any, left: Left) -> None:
+        volumes, snapshots = driver.volume.volumes, driver.volume.snapshots
+        volume = volumes.create(volume_spec(metadata=FrozenMap({"a": "b"})))
+        assert volume.status is VolumeStatus.AVAILABLE
+        assert volume == volumes.get(volume.id)
+        snapshot = snapshots.create(
+            SnapshotSpec(name="s", mark=volume.mark or key_pair_spec().mark, volume_id=volume.id)
+        )
+        assert (snapshot.volume_id, snapshot.size_gib) == (volume.id, 1)
+        volumes.delete(volume.id)
+        copy = volumes.create(volume_spec("copy", snapshot_id=snapshot.id, size_gib=2))
+        assert (copy.snapshot_id, copy.size_gib) == (snapshot.id, 2)
+        with pytest.raises(NotFound):
+            volumes.create(volume_spec(snapshot_id="nope"))
+        snapshots.delete(snapshot.id)
+        volumes.delete(copy.id)
+        assert left() == []
+
+    def test_limits(self, driver: Any) -> None:
+        driver.volume.volumes.create(volume_spec(size_gib=3))
+        assert (driver.limits()["volumes"].in_use, driver.limits()["volume_gib"].in_use) == (1, 3)
+
+
+def _domains_of_new_driver() -> list[str]:
+    driver = open_test_driver()
+    try:
+        return [domain.name() for domain in driver.native.listAllDomains()]
+    finally:
+        driver.close()
+
+
+class TestConnection:
+    def test_closed(self) -> None:
+        driver = open_test_driver()
+        driver.close()
+        driver.close()
+        with pytest.raises(Closed):
+            make_server(driver)
+
+    def test_close_lets_libvirt_forget(self) -> None:
+        first = open_test_driver()
+        make_server(first)
+        first.close()
+        # The hypervisor of this address lives as long as somebody is connected; the event loop lets go last.
+        deadline = time.monotonic() + 10
+        while _domains_of_new_driver() != ["test"]:
+            assert time.monotonic() < deadline
+
+    def test_nobody_listens(self) -> None:
+        with pytest.raises(Unavailable) as raised:
+            open_test_driver("qemu+unix:///system?socket=/nonexistent/libvirt-sock")
+        assert "libvirtd" in raised.value.hint
+
+    def test_nothing_to_connect_to(self) -> None:
+        with pytest.raises(CloudError, match="does not say where"):
+            open_test_driver("")
+
+    def test_the_option_says_where(self) -> None:
+        driver = open_test_driver("", uri="test:///default")
+        assert driver.native.getType() == "TEST"
+        driver.close()
+
+    def test_two_places(self) -> None:
+        with pytest.raises(CloudError, match="two libvirts"):
+            open_test_driver("test:///default", uri="qemu:///system")
+
+    def test_the_cloud_is_the_pool(self, driver: Any) -> None:
+        assert driver.cloud_id == driver.native.storagePoolLookupByName("cloudkit").UUIDString()
+        assert driver.for_project("x").cloud_id == driver.cloud_id
+        assert driver.native.storagePoolLookupByName("cloudkit").autostart() == 1
+
+    def test_a_change_wakes_a_wait(self, driver: Any) -> None:
+        server = make_server(driver)
+        changes = driver._context.connection.changes
+        changes.wait(Kind.SERVER, 0)
+        seen = threading.Event()
+
+        def wait() -> None:
+            driver.wait_change(Kind.SERVER, 30)
+            seen.set()
+
+        threading.Thread(target=wait, daemon=True).start()
+        driver.compute.servers.stop(server.id, hard=True)
+        assert seen.wait(10)
+        driver.compute.servers.delete(server.id)
+
+    def test_raw(self, driver: Any) -> None:
+        volume = driver.volume.volumes.create(volume_spec())
+        assert volume.id in driver.raw(Kind.VOLUME, volume.id)
+        flavor = driver.compute.flavors.create(flavor_spec())
+        assert driver.raw(Kind.FLAVOR, flavor.id) == flavor
+        for kind in (Kind.SERVER, Kind.VOLUME, Kind.ROUTER):
+            with pytest.raises(NotFound):
+                driver.raw(kind, "nope")

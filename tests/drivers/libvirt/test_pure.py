@@ -1,0 +1,281 @@
+"""Tables and decisions that need no libvirt connection."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import libvirt
+import pytest
+from cloudkit_libvirt import addresses, domain_xml, network_xml
+from cloudkit_libvirt.bodies import Phase, SubnetBody
+from cloudkit_libvirt.errors import translate
+from cloudkit_libvirt.events import Changes
+from cloudkit_libvirt.host_routes import parse_routes
+from cloudkit_libvirt.status import STATES, DomainState, status_of
+from cloudkit_libvirt.virt_type import HostFacts, choose, decide
+from cloudkit_libvirt.xml_tree import parse, to_text
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudkit.errors import CloudError, InvalidRequest, NotFound, QuotaExceeded, Unavailable
+from cloudkit.types import Kind, ServerStatus
+
+NETWORK_ID = "0f0f0f0f-aaaa-4bbb-8ccc-ffffffffffff"
+
+
+def subnet(cidr: str = "10.0.0.0/24", bridge: str = "10.0.0.1", **fields: object) -> SubnetBody:
+    network = IPv4Network(cidr)
+    pools = addresses.default_pools(network, network.network_address + 1)
+    values = {"phase": Phase.READY, "project_id": "p", "name": "s", "created_at": "2026-01-01T00:00:00+00:00",
+              "network_id": NETWORK_ID, "cidr": cidr, "bridge_ip": bridge, "gateway_ip": bridge, "pools": pools}  # fmt: skip
+    return SubnetBody(**{**values, **fields})  # type: ignore[arg-type]
+
+
+class TestStatus:
+    def test_every_state_of_libvirt_maps(self) -> None:
+        prefixes = ("RUNNING", "PAUSED", "SHUTDOWN", "SHUTOFF", "CRASHED", "BLOCKED", "NOSTATE", "PMSUSPENDED")
+        known = {getattr(libvirt, f"VIR_DOMAIN_{name}") for name in prefixes}
+        # libvirt numbers its states without gaps: a new one would be the next number.
+        assert known == set(range(max(known) + 1))
+        assert set(STATES) == known
+        assert getattr(libvirt, "VIR_DOMAIN_LAST", len(known)) == len(known)
+
+    def test_no_two_ways_of_not_running_are_the_same(self) -> None:
+        states = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED,
+                  libvirt.VIR_DOMAIN_PMSUSPENDED, libvirt.VIR_DOMAIN_RUNNING)  # fmt: skip
+        assert len({STATES[state][0] for state in states}) == len(states)
+
+    def test_native_words_tell_all_states_apart(self) -> None:
+        assert len({native for _, native in STATES.values()}) == len(STATES)
+
+    @pytest.mark.parametrize(
+        ("state", "status"),
+        [
+            (DomainState(libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN), ServerStatus.SHUTOFF),
+            (DomainState(libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SAVED, True), ServerStatus.SUSPENDED),
+            (DomainState(libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER), ServerStatus.PAUSED),
+            (DomainState(libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR), ServerStatus.ERROR),
+            (DomainState(libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED), ServerStatus.ERROR),
+            (DomainState(libvirt.VIR_DOMAIN_CRASHED), ServerStatus.ERROR),
+            (DomainState(99), ServerStatus.UNKNOWN),
+        ],
+    )
+    def test_reasons(self, state: DomainState, status: ServerStatus) -> None:
+        actual, native, fault = status_of(state)
+        assert actual is status
+        assert native
+        assert bool(fault) == (status is ServerStatus.ERROR)
+
+
+class TestVirtType:
+    GOOD = HostFacts("x86_64", frozenset({"vmx"}), frozenset({"kvm_intel"}), True)
+
+    def test_kvm_needs_flag_module_and_device(self) -> None:
+        assert decide(self.GOOD)[0] == "kvm"
+        for bad in (
+            HostFacts("x86_64", frozenset({"hypervisor"}), frozenset({"kvm_intel"}), True),
+            HostFacts("x86_64", frozenset({"svm"}), frozenset(), True),
+            HostFacts("x86_64", frozenset({"svm"}), frozenset({"kvm_amd"}), False),
+        ):
+            assert decide(bad)[0] == "qemu"
+
+    def test_other_processors_have_no_such_flags(self) -> None:
+        assert decide(HostFacts("aarch64", frozenset(), frozenset(), True))[0] == "kvm"
+        assert decide(HostFacts("s390x", frozenset(), frozenset(), False))[0] == "qemu"
+
+    def test_facts_are_read(self, tmp_path: Path) -> None:
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc/cpuinfo").write_text("processor: 0\nflags\t\t: fpu svm\nbugs: x\n")
+        (tmp_path / "sys/module/kvm_amd").mkdir(parents=True)
+        (tmp_path / "dev").mkdir()
+        (tmp_path / "dev/kvm").touch()
+        facts = HostFacts.read(tmp_path)
+        assert facts.cpu_flags == {"fpu", "svm"}
+        assert facts.kvm_modules == {"kvm_amd"}
+        assert facts.dev_kvm_usable
+
+    def test_choice(self, caplog: pytest.LogCaptureFixture) -> None:
+        without, offers = "<capabilities/>", "<capabilities><guest><domain type='kvm'/></guest></capabilities>"
+        with caplog.at_level("INFO", "cloudkit.libvirt"):
+            assert choose("auto", without, local=True) == "qemu"
+            assert choose("auto", offers, local=False) == "kvm"
+        assert ["emulation" in record.getMessage() for record in caplog.records] == [True, False]
+        assert choose("qemu", offers, local=True) == "qemu"
+        assert choose("kvm", without, local=True) == "kvm"
+
+
+class TestAddresses:
+    def test_pools_leave_out_the_hosts_own_address(self) -> None:
+        network = IPv4Network("10.0.0.0/29")
+        middle = addresses.default_pools(network, network.network_address + 3)
+        assert middle == (("10.0.0.1", "10.0.0.2"), ("10.0.0.4", "10.0.0.6"))
+        assert addresses.default_pools(network, network.network_address + 1) == (("10.0.0.2", "10.0.0.6"),)
+        assert addresses.default_pools(network, network.network_address + 6) == (("10.0.0.1", "10.0.0.5"),)
+
+    def test_next_free(self) -> None:
+        small = subnet("10.0.0.0/30")
+        assert addresses.next_free(small, set()) == "10.0.0.2"
+        assert addresses.next_free(small, {"10.0.0.2"}) is None
+
+    @given(st.uuids(), st.integers(8, 30), st.data())
+    def test_macs_are_unicast_and_different(self, network_id: object, prefix: int, data: st.DataObject) -> None:
+        body = subnet(f"10.0.0.0/{prefix}", network_id=str(network_id))
+        hosts = 2 ** (32 - prefix) - 2
+        offsets = data.draw(st.sets(st.integers(1, hosts), max_size=20))
+        network = IPv4Network(body.cidr)
+        macs = [addresses.mac_of(body, str(network[offset])) for offset in offsets]
+        assert len(set(macs)) == len(offsets)
+        assert all(mac.startswith("52:54:00:") and len(mac) == 17 for mac in macs)
+
+    def test_a_wide_subnet_is_prepared_in_part(self) -> None:
+        body = subnet("10.0.0.0/8")
+        assert len(addresses.prepared(body)) == addresses.PREPARED
+        assert addresses.prepared(subnet(dhcp=False)) == {}
+
+    @pytest.mark.parametrize("cidr", ["10.0.0.1/24", "nonsense", "10.0.0.0/31", "0.0.0.0/0", "fd00::/64"])
+    def test_bad_cidr(self, cidr: str) -> None:
+        with pytest.raises(InvalidRequest):
+            addresses.parse_cidr(cidr)
+
+    @pytest.mark.parametrize(
+        "pools",
+        [
+            (("10.0.0.9", "10.0.0.3"),),
+            (("10.0.0.3", "10.0.1.9"),),
+            (("10.0.0.1", "10.0.0.9"),),
+            (("10.0.0.3", "10.0.0.9"), ("10.0.0.9", "10.0.0.12")),
+            (("10.0.0.3", "x"),),
+            (("10.0.0.0", "10.0.0.9"),),
+        ],
+    )
+    def test_bad_pools(self, pools: tuple[tuple[str, str], ...]) -> None:
+        network = IPv4Network("10.0.0.0/24")
+        with pytest.raises(InvalidRequest):
+            addresses.check_pools(pools, network, network.network_address + 1)
+
+
+class TestXml:
+    def test_bridge_names_fit_the_kernel(self) -> None:
+        assert network_xml.bridge_name(NETWORK_ID) == "ck0f0f0f0faa"
+        assert len(network_xml.bridge_name(NETWORK_ID)) <= 15
+
+    def test_network(self) -> None:
+        element = parse(to_text(network_xml.network(subnet(dns=("8.8.8.8", "1.1.1.1")), 1400)))
+        hosts = element.findall("ip/dhcp/host")
+        assert len(hosts) == 253
+        assert hosts[0].attrib["ip"] == "10.0.0.2"
+        assert element.find("ip/dhcp/range") is None
+        assert element.find("mtu").get("size") == "1400"  # type: ignore[union-attr]
+        assert "dhcp-option=6,8.8.8.8,1.1.1.1" in to_text(element)
+
+    def test_no_gateway_tells_dhcp_so(self) -> None:
+        assert "dhcp-option=3" in to_text(network_xml.network(subnet(gateway_ip=None), None))
+
+    @given(st.text(st.characters(min_codepoint=32, exclude_categories=("Cs", "Cn", "Co")), max_size=40))
+    def test_titles_cannot_break_out(self, title: str) -> None:
+        spec = domain_xml.DomainSpec(
+            id=NETWORK_ID, project_id="p", title=title, type="qemu", arch="x86_64", vcpus=1, ram_mib=128,
+            disk_path="/d", image_path="/i", image_format="raw", seed_path="/s", console_path="/c",
+            nics=(domain_xml.Nic(mac="52:54:00:00:00:01", network="n", mtu=1400),),
+        )  # fmt: skip
+        element = parse(to_text(domain_xml.domain(spec)))
+        assert (element.findtext("title") or "") == title
+        assert len(element.findall("devices/disk")) == 2
+
+    def test_formats_are_stated_and_chains_end(self) -> None:
+        disk = domain_xml.volume_disk(NETWORK_ID, "/v", "vdb")
+        assert disk.find("driver").get("type") == "qcow2"  # type: ignore[union-attr]
+        assert list(disk.find("backingStore") or []) == []
+        assert disk.find("backingStore") is not None
+        assert disk.findtext("serial") == NETWORK_ID[:20]
+        assert disk.find("alias").get("name") == f"ua-{NETWORK_ID}"  # type: ignore[union-attr]
+
+
+class TestErrors:
+    @staticmethod
+    def error(code: int, text: str, domain: int = libvirt.VIR_FROM_QEMU) -> libvirt.libvirtError:
+        error = libvirt.libvirtError(text)
+        error.err = (code, domain, text, 2, text, None, None, -1, -1)
+        return error
+
+    @pytest.mark.parametrize(
+        ("code", "kind"),
+        [
+            (42, "NotFound"), (43, "NotFound"), (49, "NotFound"), (50, "NotFound"), (9, "CloudError"),
+            (90, "AlreadyExists"), (55, "InvalidState"), (3, "Unsupported"), (84, "Unsupported"),
+            (91, "Unsupported"), (38, "CloudError"), (1, "CloudError"), (88, "PermissionDenied"), (45, "Unauthenticated"),
+        ],
+    )  # fmt: skip
+    def test_codes(self, code: int, kind: str) -> None:
+        translated = translate(self.error(code, "its own words"), lambda: None)
+        assert type(translated).__name__ == kind
+        assert translated.fault == "its own words"
+
+    def test_unreachable(self) -> None:
+        translated = translate(self.error(38, "Failed to connect socket", libvirt.VIR_FROM_RPC), lambda: None)
+        assert isinstance(translated, Unavailable)
+        assert "libvirtd" in translated.hint
+
+    def test_full_pool_says_how_much_is_free(self) -> None:
+        full = "No space left on device"
+        for error in (OSError(28, full), self.error(38, f"cannot write: {full}")):
+            translated = translate(error, lambda: 5 << 20)
+            assert isinstance(translated, QuotaExceeded)
+            assert "5 MiB" in translated.hint
+
+    def test_a_cloud_error_stays(self) -> None:
+        error = NotFound("x")
+        assert translate(error, lambda: None) is error
+
+    def test_anything_else_is_still_a_cloud_error(self) -> None:
+        assert type(translate(ValueError("v"), lambda: None)) is CloudError
+
+
+class TestChanges:
+    def test_a_change_before_the_wait_ends_it(self) -> None:
+        changes = Changes()
+        changes.note([Kind.SERVER])
+        start = time.monotonic()
+        changes.wait(Kind.SERVER, 30)
+        assert time.monotonic() - start < 10
+
+    def test_a_change_during_the_wait_ends_it(self) -> None:
+        changes, ended = Changes(), threading.Event()
+
+        def wait() -> None:
+            changes.wait(Kind.VOLUME, 30)
+            ended.set()
+
+        threading.Thread(target=wait, daemon=True).start()
+        for _ in itertools.count():
+            changes.note([Kind.VOLUME])
+            if ended.wait(0.01):
+                break
+
+    def test_another_kinds_change_does_not(self) -> None:
+        changes = Changes()
+        changes.note([Kind.SERVER])
+        start = time.monotonic()
+        changes.wait(Kind.VOLUME, 0.05)
+        assert time.monotonic() - start >= 0.05
+
+    def test_each_change_is_seen_once_by_each_thread(self) -> None:
+        changes = Changes()
+        changes.note([Kind.SERVER])
+        changes.wait(Kind.SERVER, 30)
+        start = time.monotonic()
+        changes.wait(Kind.SERVER, 0.05)
+        assert time.monotonic() - start >= 0.05
+
+
+def test_routes() -> None:
+    table = (
+        "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
+        "eth0\t00000000\t010011AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
+        "eth0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
+    )
+    assert list(parse_routes(table)) == [("eth0", IPv4Network("172.17.0.0/16"))]
