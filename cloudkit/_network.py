@@ -1,0 +1,209 @@
+"""Networks, subnets and ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import ip_address
+from typing import Any, Unpack
+
+from cloudkit import _checks as checks
+from cloudkit._collection import Collection, Creation, Ref
+from cloudkit.errors import InvalidRequest
+from cloudkit.types import (
+    FixedIpSpec,
+    Kind,
+    Network,
+    NetworkSpec,
+    NetworkStatus,
+    Port,
+    PortSpec,
+    Subnet,
+    SubnetSpec,
+)
+
+AUTO = "auto"
+MAX_MTU = 65535
+_BROKEN = frozenset({NetworkStatus.ERROR})
+
+
+class Networks(Collection[Network]):
+    """Layer-2 networks. Deleting one deletes its subnets; its ports must be gone."""
+
+    kind = Kind.NETWORK
+    _service = "network"
+    _create_capability = "networks.create"
+    _broken = _BROKEN
+
+    def create(
+        self,
+        name: str,
+        *,
+        cidr: str | None = None,
+        dns: Iterable[str] = (),
+        gateway_ip: str | None = AUTO,
+        dhcp: bool = True,
+        allocation_pools: Iterable[tuple[str, str]] = (),
+        external: bool = False,
+        shared: bool = False,
+        mtu: int | None = None,
+        tags: Iterable[str] = (),
+        description: str = "",
+        native: Mapping[str, Any] | None = None,
+        **how: Unpack[Creation],
+    ) -> Network:
+        """Make one; with ``cidr``, a subnet of the same name on it too.
+
+        Args:
+            cidr, dns, gateway_ip, dhcp, allocation_pools: the subnet's; see ``subnets.create``.
+            external: it leads out of the cloud and gives floating IPs (an administrator's right on OpenStack).
+            shared: other projects may use it.
+        """
+        with self._creating(name):
+            common = self._common(name, description, native)
+            subnet = None
+            if cidr is not None:
+                self._context.require("subnets.create")
+                # Refused before the network is made.
+                subnet = subnet_fields(cidr, dns, gateway_ip, dhcp, allocation_pools)
+            elif dns or allocation_pools or gateway_ip != AUTO or dhcp is not True:
+                raise InvalidRequest(
+                    "dns, gateway_ip, dhcp and allocation_pools are the subnet's, and no cidr is given",
+                    hint="Pass cidr=, as 172.16.1.0/24.",
+                )
+            spec = NetworkSpec(
+                **common,
+                external=checks.flag(external, "external"),
+                shared=checks.flag(shared, "shared"),
+                mtu=None if mtu is None else checks.integer(mtu, "mtu", 68, MAX_MTU),
+                tags=checks.tags(tags),
+            )
+            return self._create(spec, finish=None if subnet is None else self._with_subnet(name, subnet), **how)
+
+    def _with_subnet(self, name: str, fields: Mapping[str, Any]) -> Callable[[Network], Network]:
+        def finish(network: Network) -> Network:
+            subnets = self._others(Kind.SUBNET)
+            spec = SubnetSpec(**self._common(name, "", None), network_id=network.id, **fields)
+            subnets._create(spec)
+            return self._fetch(network.id)
+
+        return finish
+
+    def update(self, ref: Ref, **changes: Any) -> Network:
+        """Change ``name``, ``description``, ``shared`` or ``tags`` (as a whole)."""
+        allowed: dict[str, Callable[[Any], Any]] = {
+            "name": checks.name,
+            "description": lambda value: checks.text(value, "description"),
+            "shared": lambda value: checks.flag(value, "shared"),
+            "tags": checks.tags,
+        }
+        return self._update(ref, changes, allowed)
+
+
+class Subnets(Collection[Subnet]):
+    """Ranges of addresses on networks."""
+
+    kind = Kind.SUBNET
+    _service = "network"
+    _create_capability = "subnets.create"
+
+    def create(
+        self,
+        name: str,
+        *,
+        network: Ref,
+        cidr: str,
+        gateway_ip: str | None = AUTO,
+        dns: Iterable[str] = (),
+        dhcp: bool = True,
+        allocation_pools: Iterable[tuple[str, str]] = (),
+        description: str = "",
+        native: Mapping[str, Any] | None = None,
+        **how: Unpack[Creation],
+    ) -> Subnet:
+        """Make one.
+
+        Args:
+            gateway_ip: an address of the subnet, None for no gateway, or "auto" for the first address.
+            dns: addresses of name servers, told to guests by DHCP.
+            allocation_pools: pairs of first and last address to choose from; empty: all but the gateway.
+
+        Raises:
+            Conflict: it overlaps another subnet of the network.
+        """
+        with self._creating(name):
+            spec = SubnetSpec(
+                **self._common(name, description, native),
+                network_id=self._others(Kind.NETWORK).ref_id(network),
+                **subnet_fields(cidr, dns, gateway_ip, dhcp, allocation_pools),
+            )
+            return self._create(spec, **how)
+
+
+class Ports(Collection[Port]):
+    """Plugs on networks, each with a MAC and fixed addresses."""
+
+    kind = Kind.PORT
+    _service = "network"
+    _create_capability = "ports.create"
+    _broken = _BROKEN
+
+    def create(
+        self,
+        name: str,
+        *,
+        network: Ref,
+        fixed_ips: Iterable[str | FixedIpSpec] = (),
+        mac: str | None = None,
+        security_groups: Iterable[Ref] | None = None,
+        description: str = "",
+        native: Mapping[str, Any] | None = None,
+        **how: Unpack[Creation],
+    ) -> Port:
+        """Make one, to be given to ``servers.create(networks=[port])``.
+
+        Args:
+            fixed_ips: addresses, or :class:`~cloudkit.FixedIpSpec` for any one of a subnet; empty: a free one.
+            security_groups: None for the project's ``default``; empty for none.
+
+        Raises:
+            Conflict: an address or the MAC is taken, or no address is free.
+        """
+        with self._creating(name):
+            groups = None if security_groups is None else checks.items(security_groups, "security_groups")
+            group_kind = self._others(Kind.SECURITY_GROUP)
+            spec = PortSpec(
+                **self._common(name, description, native),
+                network_id=self._others(Kind.NETWORK).ref_id(network),
+                fixed_ips=tuple(map(self._fixed_ip, checks.items(fixed_ips, "fixed_ips"))),
+                mac=checks.mac(mac),
+                security_group_ids=None if groups is None else tuple(group_kind.ref_id(ref) for ref in groups),
+            )
+            return self._create(spec, **how)
+
+    def _fixed_ip(self, item: object) -> FixedIpSpec:
+        if not isinstance(item, FixedIpSpec):
+            return FixedIpSpec(ip=checks.address(item, "fixed_ips"))
+        ip = None if item.ip is None else checks.address(item.ip, "fixed_ips")
+        if ip is None and item.subnet_id is None:
+            raise InvalidRequest("fixed_ips: an address or a subnet is expected")
+        return FixedIpSpec(
+            ip=ip, subnet_id=None if item.subnet_id is None else self._others(Kind.SUBNET).ref_id(item.subnet_id)
+        )
+
+
+def subnet_fields(cidr: object, dns: object, gateway_ip: object, dhcp: object, pools: object) -> dict[str, Any]:
+    """The checked fields of a SubnetSpec."""
+    network = checks.network_of(cidr)
+    gateway = gateway_ip
+    if gateway_ip is not None and gateway_ip != AUTO:
+        gateway = checks.address(gateway_ip, "gateway_ip", network.version)
+        if ip_address(gateway) not in network:
+            raise InvalidRequest(f"gateway_ip: {gateway} is not within {network}")
+    return {
+        "cidr": str(network),
+        "ip_version": network.version,
+        "gateway_ip": gateway,
+        "dns": tuple(checks.address(server, "dns") for server in checks.items(dns, "dns")),
+        "dhcp": checks.flag(dhcp, "dhcp"),
+        "allocation_pools": checks.pools(pools, network),
+    }

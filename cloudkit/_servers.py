@@ -1,0 +1,319 @@
+"""Servers and their verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Unpack, cast
+
+from cloudkit import _checks as checks
+from cloudkit._collection import Collection, Creation, Ref
+from cloudkit._context import Verb
+from cloudkit.driver import ConsoleLog, ServerImages
+from cloudkit.errors import CloudError, InvalidRequest, InvalidState, WaitTimeout
+from cloudkit.types import Image, ImageSpec, Kind, Nic, Port, Server, ServerSpec, ServerStatus
+
+NO_NETWORK = "none"
+_RUNNING = frozenset({ServerStatus.ACTIVE})
+_OFF = frozenset({ServerStatus.SHUTOFF})
+_RUNNING_OR_OFF = _RUNNING | _OFF
+CONSOLE_LINES = 20
+MAX_USER_DATA_BYTES = 65535
+"""Nova's limit, of the base64 text (compute API reference, "Create server")."""
+
+
+class Servers(Collection[Server]):
+    """Virtual machines."""
+
+    kind = Kind.SERVER
+    _service = "compute"
+    _ready = _RUNNING
+    _broken = frozenset({ServerStatus.ERROR})
+    _timeout_s = 600.0
+
+    def create(
+        self,
+        name: str,
+        *,
+        flavor: Ref,
+        image: Ref | None = None,
+        networks: Iterable[Ref] | str = (),
+        key_pair: Ref | None = None,
+        security_groups: Iterable[Ref] = (),
+        user_data: str | bytes | None = None,
+        metadata: Mapping[str, str] | None = None,
+        tags: Iterable[str] = (),
+        availability_zone: str | None = None,
+        server_group: Ref | None = None,
+        boot_volume: Ref | None = None,
+        inject_host_key: bool | None = None,
+        description: str = "",
+        native: Mapping[str, Any] | None = None,
+        **how: Unpack[Creation],
+    ) -> Server:
+        """Boot one; returns when it is ACTIVE. Waiting until it can be logged in to is ``cloud.ssh``'s task.
+
+        Args:
+            image: what its root disk is made from; or ``boot_volume``: a volume that is its root disk.
+            networks: networks, Port values, or :class:`~cloudkit.Nic` for an address of one's own, in the order of
+                the interfaces. Empty: the one network that the project can use. "none": no interface.
+            security_groups: empty for the project's ``default``.
+            user_data: a script or cloud-config for the guest's cloud-init; at most 64 KiB in base64.
+            inject_host_key: give it a host key that is known before the first login; None for the driver's default.
+
+        Raises:
+            ResourceFailed: it went to ERROR (``fault`` and ``console_tail`` tell why) and was deleted.
+            WaitTimeout: it is not ACTIVE yet; it was not deleted.
+            InvalidRequest, NotFound, AmbiguousName, Unsupported, QuotaExceeded: nothing was made.
+        """
+        with self._creating(name):
+            if (image is None) == (boot_volume is None):
+                raise InvalidRequest("either image or boot_volume is expected", hint="Name what it boots from.")
+            groups = checks.items(security_groups, "security_groups")
+            spec = ServerSpec(
+                **self._common(name, description, native),
+                image_id=None if image is None else self._others(Kind.IMAGE).ref_id(image),
+                flavor_id=self._others(Kind.FLAVOR).ref_id(flavor),
+                nics=self._nics(networks),
+                key_pair=None if key_pair is None else self._others(Kind.KEY_PAIR).ref_id(key_pair),
+                security_group_ids=self._group_ids(groups) if groups else (),
+                user_data=_user_data(user_data),
+                metadata=checks.metadata(metadata),
+                tags=checks.tags(tags),
+                availability_zone=None if availability_zone is None else checks.name(availability_zone, "zone"),
+                server_group_id=None
+                if server_group is None
+                else self._others(Kind.SERVER_GROUP).ref_id(server_group),
+                boot_volume_id=None if boot_volume is None else self._others(Kind.VOLUME).ref_id(boot_volume),
+                inject_host_key=None if inject_host_key is None else checks.flag(inject_host_key, "inject_host_key"),
+            )
+            return self._create(spec, **how)
+
+    def update(self, ref: Ref, **changes: Any) -> Server:
+        """Change ``name``, ``description``, ``metadata`` or ``tags`` (both as a whole)."""
+        allowed: dict[str, Callable[[Any], Any]] = {
+            "name": checks.name,
+            "description": lambda value: checks.text(value, "description"),
+            "metadata": checks.metadata,
+            "tags": checks.tags,
+        }
+        return self._update(ref, changes, allowed)
+
+    # ---------------------------------------------------------------- power
+
+    def start(self, ref: Ref, *, timeout_s: float | None = None) -> Server:
+        """Power on a SHUTOFF server; raises InvalidState for another status."""
+        return self._do("start", ref, after=_RUNNING, timeout_s=timeout_s)
+
+    def stop(self, ref: Ref, *, hard: bool = False, timeout_s: float = 60.0) -> Server:
+        """Power off.
+
+        The guest is asked first, and has ``timeout_s`` seconds to shut down; then the power is cut. With ``hard``
+        it is cut at once.
+        """
+        with Verb(self._context, "servers.stop", ref):
+            soft_s = self._checked_timeout(timeout_s)
+            if not checks.flag(hard, "hard"):
+                ref, _ = self._act(ref, lambda id: self._context.call(self._part.stop, id, False))
+                try:
+                    return self._await_status(ref, _OFF, soft_s)
+                except WaitTimeout:
+                    self._context.log.info("servers.stop %s: the guest does not shut down, its power is cut", ref)
+            return self._await_status(self._act(ref, self._cut_power)[0], _OFF)
+
+    def reboot(self, ref: Ref, *, hard: bool = False, timeout_s: float | None = None) -> Server:
+        """Reboot by the guest (raises InvalidState unless ACTIVE), or with ``hard`` by the reset line."""
+        return self._do("reboot", ref, checks.flag(hard, "hard"), after=_RUNNING, timeout_s=timeout_s)
+
+    def pause(self, ref: Ref) -> Server:
+        """Stop the virtual CPUs; the memory stays in place."""
+        return self._do("pause", ref, needs="servers.pause", after=frozenset({ServerStatus.PAUSED}))
+
+    def unpause(self, ref: Ref) -> Server:
+        """Go on after a pause."""
+        return self._do("unpause", ref, needs="servers.pause", after=_RUNNING)
+
+    def suspend(self, ref: Ref) -> Server:
+        """Save the memory to disk and power off."""
+        return self._do("suspend", ref, needs="servers.suspend", after=frozenset({ServerStatus.SUSPENDED}))
+
+    def resume(self, ref: Ref) -> Server:
+        """Go on after a suspend."""
+        return self._do("resume", ref, needs="servers.suspend", after=_RUNNING)
+
+    # ---------------------------------------------------------------- shape
+
+    def resize(self, ref: Ref, flavor: Ref, *, confirm: bool = True, timeout_s: float | None = None) -> Server:
+        """Give it another flavor.
+
+        Args:
+            confirm: False leaves it at VERIFY_RESIZE, to be confirmed or reverted.
+        """
+        checks.flag(confirm, "confirm")
+        verify = frozenset({ServerStatus.VERIFY_RESIZE})
+        flavor_id = self._others(Kind.FLAVOR).ref_id(flavor)
+        server = self._do("resize", ref, flavor_id, needs="servers.resize", after=verify, timeout_s=timeout_s)
+        return self.confirm_resize(server) if confirm else server
+
+    def confirm_resize(self, ref: Ref) -> Server:
+        """Keep the new flavor; the old disk is gone for good."""
+        return self._do("confirm_resize", ref, needs="servers.resize", after=_RUNNING_OR_OFF)
+
+    def revert_resize(self, ref: Ref) -> Server:
+        """Go back to the old flavor."""
+        return self._do("revert_resize", ref, needs="servers.resize", after=_RUNNING_OR_OFF)
+
+    def rebuild(self, ref: Ref, image: Ref, *, timeout_s: float | None = None) -> Server:
+        """Make the root disk anew from an image; id, addresses and volumes stay."""
+        image_id = self._others(Kind.IMAGE).ref_id(image)
+        return self._do("rebuild", ref, image_id, needs="servers.rebuild", after=_RUNNING_OR_OFF, timeout_s=timeout_s)
+
+    def rescue(self, ref: Ref, image: Ref | None = None) -> Server:
+        """Boot from another image (None: the server's own), with its root disk beside it."""
+        image_id = None if image is None else self._others(Kind.IMAGE).ref_id(image)
+        return self._do("rescue", ref, image_id, needs="servers.rescue", after=frozenset({ServerStatus.RESCUE}))
+
+    def unrescue(self, ref: Ref) -> Server:
+        """Boot from its own root disk again."""
+        return self._do("unrescue", ref, needs="servers.rescue", after=_RUNNING)
+
+    def lock(self, ref: Ref) -> Server:
+        """Refuse verbs until it is unlocked."""
+        return self._do("lock", ref, needs="servers.lock")
+
+    def unlock(self, ref: Ref) -> Server:
+        """Allow verbs again."""
+        return self._do("unlock", ref, needs="servers.lock")
+
+    def set_security_groups(self, ref: Ref, groups: Iterable[Ref]) -> Server:
+        """Put it into these security groups instead of those that it is in; an open connection feels it too."""
+        ids = self._group_ids(checks.items(groups, "groups"))
+        return self._do("set_security_groups", ref, ids, needs="servers.security_groups")
+
+    # ---------------------------------------------------------------- what it tells, what is made of it
+
+    def console_log(self, ref: Ref, lines: int | None = None) -> str:
+        """What it printed to its serial console since boot; the last ``lines``, or all that is kept."""
+        with Verb(self._context, "servers.console_log", ref):
+            part: ConsoleLog = self._offered("servers.console_log")
+            count = None if lines is None else checks.integer(lines, "lines", 1, 1 << 31)
+            return self._act(ref, lambda id: self._context.call(part.console_log, id, count))[1]
+
+    def create_image(
+        self,
+        ref: Ref,
+        name: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        tags: Iterable[str] = (),
+        description: str = "",
+        native: Mapping[str, Any] | None = None,
+        **how: Unpack[Creation],
+    ) -> Image:
+        """Make an image of its root disk; returns when the image is active."""
+        with Verb(self._context, "servers.create_image", ref):
+            part: ServerImages = self._offered("servers.create_image")
+            images = self._others(Kind.IMAGE)
+            spec = ImageSpec(
+                **self._common(name, description, native),
+                disk_format="qcow2",
+                metadata=checks.metadata(metadata),
+                tags=checks.tags(tags),
+            )
+            id = self.ref_id(ref)
+            return cast(Image, images._create(spec, send=lambda spec: part.create_image(id, spec), **how))
+
+    # ---------------------------------------------------------------- parts
+
+    def _do(
+        self,
+        verb: str,
+        ref: Ref,
+        *arguments: Any,
+        needs: str | None = None,
+        after: frozenset[str] | None = None,
+        timeout_s: float | None = None,
+    ) -> Server:
+        """Call the driver's verb of the same name, and wait for the status that it leads to."""
+        with Verb(self._context, f"servers.{verb}", ref):
+            if needs is not None:
+                self._context.require(needs)
+            limit_s = self._checked_timeout(timeout_s)
+            method = getattr(self._part, verb)
+            id, _ = self._act(ref, lambda id: self._context.call(method, id, *arguments))
+            return self._await_status(id, after, limit_s)
+
+    def _await_status(self, id: str, statuses: frozenset[str] | None, timeout_s: float | None = None) -> Server:
+        return self._await_one(self._fetch(id), self._goal(statuses), timeout_s, seen=True)
+
+    def _cut_power(self, id: str) -> None:
+        try:
+            self._context.call(self._part.stop, id, True)
+        except InvalidState:
+            # The guest may have shut down in the last moment.
+            if self._fetch(id).status is not ServerStatus.SHUTOFF:
+                raise
+
+    def _nics(self, networks: Iterable[Ref] | str) -> tuple[Nic, ...]:
+        if networks == NO_NETWORK:
+            return ()
+        wanted = checks.items(networks, "networks")
+        return tuple(map(self._nic, wanted)) if wanted else (Nic(network_id=self._only_network()),)
+
+    def _nic(self, item: Any) -> Nic:
+        if isinstance(item, Port):
+            return Nic(port_id=self._others(Kind.PORT).ref_id(item))
+        if not isinstance(item, Nic):
+            return Nic(network_id=self._others(Kind.NETWORK).ref_id(item))
+        if (item.network_id is None) == (item.port_id is None):
+            raise InvalidRequest("networks: a Nic has either network_id or port_id")
+        if item.port_id is not None:
+            if item.fixed_ip is not None:
+                raise InvalidRequest(
+                    "networks: a port has its own addresses, so fixed_ip cannot be given with port_id"
+                )
+            return item
+        fixed_ip = None if item.fixed_ip is None else checks.address(item.fixed_ip, "fixed_ip")
+        return Nic(network_id=self._others(Kind.NETWORK).ref_id(item.network_id), fixed_ip=fixed_ip)
+
+    def _only_network(self) -> str:
+        memory = self._context.memory
+        if memory is None:
+            return self._find_only_network()
+        return memory.recall(NO_NETWORK, self._find_only_network)
+
+    def _find_only_network(self) -> str:
+        usable = [each for each in self._others(Kind.NETWORK)._all({}) if each.subnet_ids and not each.external]
+        if len(usable) == 1:
+            return cast(str, usable[0].id)
+        names = ", ".join(f"{each.name} ({each.id})" for each in usable)
+        raise InvalidRequest(
+            f"no network was named, and there are {len(usable)} to choose from: {names}"
+            if usable
+            else "no network was named, and the project has none with a subnet",
+            hint='Pass networks=[…], or networks="none" for a server without an interface.',
+        )
+
+    def _group_ids(self, refs: tuple[Ref, ...]) -> tuple[str, ...]:
+        self._context.require("security_groups")
+        groups = self._others(Kind.SECURITY_GROUP)
+        return tuple(dict.fromkeys(groups.ref_id(ref) for ref in refs))
+
+    def _console_tail(self, id: str) -> str | None:
+        if "servers.console_log" not in self._context.driver.capabilities:
+            return None
+        try:
+            part = cast(ConsoleLog, self._part)
+            return self._context.call(part.console_log, id, CONSOLE_LINES).rstrip() or None
+        except CloudError:
+            return None
+
+
+def _user_data(value: object) -> bytes | None:
+    if value is None:
+        return None
+    data = value.encode() if isinstance(value, str) else value
+    if not isinstance(data, bytes):
+        checks.wrong("user_data", "text or bytes", value)
+    if (len(data) + 2) // 3 * 4 > MAX_USER_DATA_BYTES:
+        raise InvalidRequest(f"user_data: {len(data)} bytes are too many", hint="At most 49 149 bytes fit.")
+    return data
