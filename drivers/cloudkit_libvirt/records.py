@@ -27,7 +27,7 @@ from typing import Any, Generic, TypeVar, cast
 from cloudkit.errors import AlreadyExists, Busy, InvalidRequest, NotFound
 from cloudkit_libvirt.blobs import BlobExists, BlobGone, BlobStore
 from cloudkit_libvirt.bodies import Body
-from cloudkit_libvirt.schema import SchemaError, from_data, to_data
+from cloudkit._schema import SchemaError, from_data, to_data
 
 _log = logging.getLogger("cloudkit.libvirt")
 

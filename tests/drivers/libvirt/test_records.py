@@ -12,7 +12,7 @@ from cloudkit_libvirt import records as records_module
 from cloudkit_libvirt.blobs import MemoryBlobs
 from cloudkit_libvirt.bodies import NetworkBody, Phase
 from cloudkit_libvirt.records import Records, encode
-from cloudkit_libvirt.schema import to_data
+from cloudkit._schema import to_data
 
 from cloudkit.errors import Busy, InvalidRequest, NotFound
 from cloudkit.types import FrozenMap

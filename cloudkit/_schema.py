@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
+from datetime import datetime
 from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -30,13 +31,15 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 def to_data(value: Any) -> Any:
-    """The JSON data of a dataclass made of strings, integers, booleans, tuples, string maps and such classes."""
+    """The JSON data of a dataclass made of strings, integers, booleans, times, tuples, string maps and such classes."""
     if is_dataclass(value):
         return {name: to_data(getattr(value, name)) for name in _names(value)}
     if isinstance(value, tuple):
         return [to_data(item) for item in cast("Sequence[Any]", value)]
     if isinstance(value, Mapping):
         return dict(cast("Mapping[str, Any]", value))
+    if isinstance(value, datetime):
+        return value.isoformat()
     return value
 
 
@@ -62,6 +65,8 @@ def _decode(annotation: Any, data: Any, where: str) -> Any:
         return _decode_object(cast("type[Any]", annotation), data, where)
     if annotation is FrozenMap:
         return _decode_map(data, where)
+    if annotation is datetime:
+        return _decode_time(data, where)
     if issubclass(annotation, Enum):
         try:
             return annotation(data)
@@ -82,6 +87,16 @@ def _decode_tuple(items: tuple[Any, ...], data: Any, where: str) -> tuple[Any, .
     if len(items) != len(values):
         raise SchemaError(f"{where} has not {len(items)} items")
     return tuple(_decode(item, value, where) for item, value in zip(items, values, strict=True))
+
+
+def _decode_time(data: Any, where: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(data)
+    except (TypeError, ValueError):
+        raise SchemaError(f"{where} is no time") from None
+    if time.tzinfo is None:
+        raise SchemaError(f"{where} has no time zone")
+    return time
 
 
 def _decode_map(data: Any, where: str) -> FrozenMap:

@@ -1,0 +1,189 @@
+"""Ports: MACs and addresses, each taken by one port only."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+from cloudkit.errors import AlreadyExists, Conflict, InUse, InvalidRequest
+from cloudkit.types import FixedIp, FixedIpSpec, Kind, Network, NetworkStatus, Nic, Port, PortSpec, Spec, Subnet
+from cloudkit_fake.cloud import request
+from cloudkit_fake.collections import FakeCollection, not_found
+from cloudkit_fake.derived import COMPUTE_OWNER, free_floating_ips
+from cloudkit_fake.networks import free_addresses
+from cloudkit_fake.security_groups import default_group_id
+
+ROUTER_OWNER = "network:router_interface"
+
+
+@dataclass(frozen=True, slots=True)
+class Plug:
+    """A port to be made for a server, or one that exists."""
+
+    port_id: str | None
+    network_id: str
+    fixed_ips: tuple[FixedIp, ...]
+    group_ids: tuple[str, ...]
+
+
+class Ports(FakeCollection[Port]):
+    """Plugs on networks."""
+
+    kind = Kind.PORT
+
+    @request
+    def create(self, spec: PortSpec) -> Port:
+        """Make one; raises Conflict for an address that is taken."""
+        network = self._network(spec.network_id)
+        fixed_ips = self._choose(network, spec.fixed_ips)
+        if spec.mac is not None and any(port.mac == spec.mac for port in self._state.all(Kind.PORT)):
+            raise AlreadyExists(f"the MAC {spec.mac} belongs to another port", driver="fake")
+        groups = spec.security_group_ids
+        if groups is None:
+            groups = (default_group_id(self._cloud, self._project_id),)
+        for group_id in groups:
+            self._state.get(Kind.SECURITY_GROUP, group_id)
+        self._check_quota("ports")
+        return self._make(spec, network.id, fixed_ips, groups, mac=spec.mac)
+
+    @request
+    def delete(self, id: str) -> None:
+        """Delete one; raises InUse while a server or a router has it."""
+        port = self._own(id)
+        if port.device_owner == ROUTER_OWNER:
+            raise InUse(f"the port is an interface of the router {port.device_id}", driver="fake", resource=id)
+        if port.device_id:
+            raise InUse(f"the port is used by the server {port.device_id}", driver="fake", resource=id)
+        free_floating_ips(self._state, id)
+        self._state.remove(Kind.PORT, id)
+
+    # ---------------------------------------------------------------- for servers; the caller is in a request
+
+    def plan(self, nic: Nic, group_ids: tuple[str, ...]) -> Plug:
+        """Check an interface that is asked for, and choose its addresses; changes nothing."""
+        if nic.port_id is not None:
+            port = self._own(nic.port_id)
+            if port.device_id:
+                raise InUse(f"the port {port.name or port.id!r} is in use", driver="fake", resource=port.id)
+            return Plug(port.id, port.network_id, port.fixed_ips, port.security_group_ids)
+        if nic.network_id is None:
+            raise InvalidRequest("an interface needs a network or a port", driver="fake")
+        network = self._network(nic.network_id)
+        if not network.subnet_ids:
+            raise InvalidRequest(
+                f"the network {network.name!r} has no subnet, so a server cannot be plugged into it",
+                driver="fake",
+                resource=network.id,
+                hint="Create a subnet on it first.",
+            )
+        fixed_ips = self._choose(network, (FixedIpSpec(ip=nic.fixed_ip),) if nic.fixed_ip else ())
+        for group_id in group_ids:
+            self._state.get(Kind.SECURITY_GROUP, group_id)
+        return Plug(None, network.id, fixed_ips, group_ids)
+
+    def plug_in(self, plug: Plug, server_id: str, spec: Spec) -> None:
+        """Give a server what was planned."""
+        active = NetworkStatus.ACTIVE
+        if plug.port_id is not None:
+            self._state.update(
+                Kind.PORT,
+                plug.port_id,
+                device_id=server_id,
+                device_owner=COMPUTE_OWNER,
+                status=active,
+                native_status=active.value,
+            )
+            return
+        fixed_ips = plug.fixed_ips
+        if any(fixed.ip in self._state.taken.get(fixed.subnet_id, ()) for fixed in fixed_ips):
+            # Another interface of the same server was planned with the same free address.
+            fixed_ips = self._choose(self._network(plug.network_id), ())
+        groups = plug.group_ids or (default_group_id(self._cloud, self._project_id),)
+        nameless = Spec(name="", mark=spec.mark)
+        port = self._make(nameless, plug.network_id, fixed_ips, groups, server_id, COMPUTE_OWNER)
+        self._state.secrets[port.id] = {"owned": True}
+
+    def make_interface(self, router_id: str, subnet: Subnet, spec: Spec) -> Port:
+        """A router's plug, at the subnet's gateway address."""
+        assert subnet.gateway_ip is not None
+        fixed = FixedIp(ip=subnet.gateway_ip, subnet_id=subnet.id)
+        return self._make(spec, subnet.network_id, (fixed,), (), router_id, ROUTER_OWNER)
+
+    # ---------------------------------------------------------------- parts
+
+    def _network(self, id: str) -> Network:
+        network: Network | None = self._state.find(Kind.NETWORK, id)
+        if network is None or not (network.project_id == self._project_id or network.shared or network.external):
+            raise not_found(Kind.NETWORK, id)
+        return network
+
+    def _choose(self, network: Network, wishes: tuple[FixedIpSpec, ...]) -> tuple[FixedIp, ...]:
+        """Addresses on a network: those asked for, or one of each IP version, as Neutron does."""
+        subnets: list[Subnet] = [self._state.get(Kind.SUBNET, id) for id in network.subnet_ids]
+        if wishes:
+            return tuple(self._fulfil(subnets, wish) for wish in wishes)
+        chosen: list[FixedIp] = []
+        for version in (4, 6):
+            of_version = [subnet for subnet in subnets if subnet.ip_version == version]
+            if of_version:
+                chosen.append(self._any_of(of_version))
+        return tuple(chosen)
+
+    def _fulfil(self, subnets: list[Subnet], wish: FixedIpSpec) -> FixedIp:
+        if wish.subnet_id is not None:
+            subnets = [subnet for subnet in subnets if subnet.id == wish.subnet_id]
+            if not subnets:
+                raise InvalidRequest("the subnet belongs to another network", driver="fake", resource=wish.subnet_id)
+        if wish.ip is None:
+            return self._any_of(subnets)
+        address = ip_address(wish.ip)
+        for subnet in subnets:
+            cidr = ip_network(subnet.cidr)
+            if address in cidr and address not in (cidr.network_address, cidr.broadcast_address):
+                if wish.ip == subnet.gateway_ip or wish.ip in self._state.taken.get(subnet.id, ()):
+                    raise Conflict(f"the address {wish.ip} is taken", driver="fake")
+                return FixedIp(ip=wish.ip, subnet_id=subnet.id)
+        raise InvalidRequest(f"{wish.ip} is no usable address of a subnet of the network", driver="fake")
+
+    def _any_of(self, subnets: list[Subnet]) -> FixedIp:
+        for subnet in subnets:
+            ip = next(free_addresses(self._state, subnet), None)
+            if ip is not None:
+                return FixedIp(ip=ip, subnet_id=subnet.id)
+        cidrs = ", ".join(subnet.cidr for subnet in subnets)
+        raise Conflict(
+            f"the subnet {cidrs} has no free address left",
+            driver="fake",
+            hint="Delete ports or servers, or use another network.",
+        )
+
+    def _make(
+        self,
+        spec: Spec,
+        network_id: str,
+        fixed_ips: tuple[FixedIp, ...],
+        group_ids: tuple[str, ...],
+        device_id: str = "",
+        device_owner: str = "",
+        mac: str | None = None,
+    ) -> Port:
+        status = NetworkStatus.ACTIVE if device_id else NetworkStatus.DOWN
+        return self._state.put(
+            Port(
+                **self._common(spec),
+                network_id=network_id,
+                mac=mac or _random_mac(),
+                fixed_ips=fixed_ips,
+                status=status,
+                native_status=status.value,
+                device_id=device_id,
+                device_owner=device_owner,
+                security_group_ids=group_ids,
+            )
+        )
+
+
+def _random_mac() -> str:
+    """Below Neutron's default prefix."""
+    return "fa:16:3e:" + os.urandom(3).hex(":")

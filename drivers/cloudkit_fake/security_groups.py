@@ -1,0 +1,112 @@
+"""Security groups. The project's ``default`` is made when somebody first looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from cloudkit.driver import Query
+from cloudkit.errors import AlreadyExists, InUse, InvalidRequest, NotFound
+from cloudkit.types import Kind, RuleSpec, SecurityGroup, SecurityGroupRule, SecurityGroupSpec
+from cloudkit_fake.clock import to_datetime
+from cloudkit_fake.cloud import FakeCloud, request
+from cloudkit_fake.collections import FakeCollection
+from cloudkit_fake.state import new_id
+
+DEFAULT = "default"
+
+
+class SecurityGroups(FakeCollection[SecurityGroup]):
+    """Stateful filters."""
+
+    kind = Kind.SECURITY_GROUP
+
+    @request
+    def _list(self, query: Query) -> tuple[SecurityGroup, ...]:
+        default_group_id(self._cloud, self._project_id)
+        groups = self._state.all(Kind.SECURITY_GROUP)
+        return tuple(group for group in groups if query.all_projects or self._sees(group))
+
+    @request
+    def create(self, spec: SecurityGroupSpec) -> SecurityGroup:
+        """Make one that lets everything out."""
+        default_group_id(self._cloud, self._project_id)
+        self._check_quota("security_groups")
+        if spec.name == DEFAULT:
+            raise AlreadyExists("the project has its group 'default' already", driver="fake", resource=DEFAULT)
+        return self._state.put(SecurityGroup(**self._common(spec), rules=_all_out()))
+
+    @request
+    def delete(self, id: str) -> None:
+        """Delete one; raises InUse while a port is in it."""
+        group = self._own(id)
+        if group.name == DEFAULT:
+            raise InUse("the group 'default' cannot be deleted", driver="fake", resource=id)
+        for port in self._state.all(Kind.PORT):
+            if id in port.security_group_ids:
+                raise InUse(f"the port {port.id} is in the security group", driver="fake", resource=id)
+        self._state.remove(Kind.SECURITY_GROUP, id)
+
+    @request
+    def add_rule(self, id: str, spec: RuleSpec) -> SecurityGroupRule:
+        """Allow something."""
+        group = self._own(id)
+        if spec.remote_group_id is not None:
+            self._state.get(Kind.SECURITY_GROUP, spec.remote_group_id)
+        rule = SecurityGroupRule(
+            id=new_id(),
+            direction=spec.direction,
+            ip_version=spec.ip_version,
+            protocol=spec.protocol,
+            port_min=spec.port_min,
+            port_max=spec.port_max,
+            remote_cidr=spec.remote_cidr,
+            remote_group_id=spec.remote_group_id,
+            description=spec.description,
+        )
+        if rule.remote_cidr is not None and (":" in rule.remote_cidr) != (rule.ip_version == 6):
+            raise InvalidRequest(f"{rule.remote_cidr} is not of IP version {rule.ip_version}", driver="fake")
+        for other in group.rules:
+            if replace(other, id=rule.id, description=rule.description) == rule:
+                raise AlreadyExists(f"the group {group.name!r} has this rule already", driver="fake", resource=id)
+        self._change(id, rules=(*group.rules, rule))
+        return rule
+
+    @request
+    def remove_rule(self, id: str, rule_id: str) -> None:
+        """Allow something no longer."""
+        group = self._own(id)
+        left = tuple(rule for rule in group.rules if rule.id != rule_id)
+        if len(left) == len(group.rules):
+            raise NotFound(f"the group {group.name!r} has no rule {rule_id!r}", driver="fake", resource=rule_id)
+        self._change(id, rules=left)
+
+
+def default_group_id(cloud: FakeCloud, project_id: str) -> str:
+    """The project's own group; the caller is in the middle of a request."""
+    state = cloud.state
+    known: Mapping[str, str] = state.secrets.setdefault("default-groups", {})
+    if project_id in known:
+        return known[project_id]
+    id = new_id()
+    from_each_other = tuple(
+        SecurityGroupRule(id=new_id(), direction="ingress", ip_version=version, remote_group_id=id)
+        for version in (4, 6)
+    )
+    state.put(
+        SecurityGroup(
+            id=id,
+            name=DEFAULT,
+            project_id=project_id,
+            cloud_id=state.cloud_id,
+            created_at=to_datetime(cloud.clock.now()),
+            description="Default security group",
+            rules=(*_all_out(), *from_each_other),
+        )
+    )
+    state.secrets["default-groups"][project_id] = id
+    return id
+
+
+def _all_out() -> tuple[SecurityGroupRule, ...]:
+    return tuple(SecurityGroupRule(id=new_id(), direction="egress", ip_version=version) for version in (4, 6))

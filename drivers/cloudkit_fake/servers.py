@@ -1,0 +1,388 @@
+"""Servers: Nova's state machine, on the cloud's clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cloudkit.errors import InvalidRequest, InvalidState
+from cloudkit.types import (
+    Endpoint,
+    Flavor,
+    Image,
+    ImageSpec,
+    ImageStatus,
+    Kind,
+    Server,
+    ServerSpec,
+    ServerStatus,
+    Volume,
+)
+from cloudkit_fake import console
+from cloudkit_fake.cloud import FakeCloud, request
+from cloudkit_fake.collections import Updatable, not_found
+from cloudkit_fake.derived import refresh_server
+from cloudkit_fake.images import Images
+from cloudkit_fake.ports import Ports
+from cloudkit_fake.volumes import Volumes
+
+S = ServerStatus
+GIB = 1 << 30
+ROOT_DEVICE = "/dev/vda"
+
+
+class Servers(Updatable[Server]):
+    """Virtual machines that are data."""
+
+    kind = Kind.SERVER
+
+    def __init__(self, cloud: FakeCloud, project_id: str) -> None:
+        super().__init__(cloud, project_id)
+        self._ports = Ports(cloud, project_id)
+
+    # ---------------------------------------------------------------- life
+
+    @request
+    def create(self, spec: ServerSpec) -> Server:
+        """Boot one: BUILD, and ACTIVE after ``boot_seconds``."""
+        state = self._state
+        flavor = self._flavor(spec.flavor_id)
+        disk_bytes = self._check_boot_source(spec, flavor)
+        if spec.key_pair is not None:
+            self._public_key(spec.key_pair)
+        self._check_group(spec)
+        self._check_quota("servers")
+        self._check_size_quotas(flavor)
+        plugs = [self._ports.plan(nic, spec.security_group_ids) for nic in spec.nics]
+        fields = self._common(spec)
+        id: str = fields["id"]
+        secret: dict[str, Any] = {"vcpus": flavor.vcpus, "ram_mib": flavor.ram_mib, "disk_bytes": disk_bytes}
+        if spec.key_pair is not None:
+            # Nova copies the key: deleting the key pair later does not lock anybody out.
+            secret["public_key"] = self._public_key(spec.key_pair)
+        if spec.user_data is not None:
+            secret["user_data"] = spec.user_data.decode("latin-1")
+        state.secrets[id] = secret
+        server = Server(
+            **fields,
+            status=S.BUILD,
+            native_status="BUILD",
+            image_id=spec.image_id,
+            flavor_id=spec.flavor_id,
+            key_pair=spec.key_pair,
+            metadata=spec.metadata,
+            tags=spec.tags,
+            availability_zone=spec.availability_zone or "nova",
+            host_key=console.new_host_key(secret) if spec.inject_host_key else None,
+            task="spawning",
+        )
+        state.put(server)
+        self._cloud.later(Kind.SERVER, id, self._cloud.boot_seconds, **_is(S.ACTIVE))
+        if not (plugs or spec.boot_volume_id or spec.server_group_id):
+            return server
+        for plug in plugs:
+            self._ports.plug_in(plug, id, spec)
+        if spec.boot_volume_id is not None:
+            Volumes(self._cloud, self._project_id).plug_in(spec.boot_volume_id, id, ROOT_DEVICE)
+        if spec.server_group_id is not None:
+            group = state.get(Kind.SERVER_GROUP, spec.server_group_id)
+            state.update(Kind.SERVER_GROUP, group.id, server_ids=(*group.server_ids, id))
+        refresh_server(state, id)
+        return state.get(Kind.SERVER, id)  # type: ignore[no-any-return]
+
+    @request
+    def delete(self, id: str) -> None:
+        """Delete one; it is gone after ``task_seconds``."""
+        server = self._own(id)
+        if server.locked:
+            raise _locked(server)
+        if server.task == "deleting":
+            return
+        self._change(id, task="deleting")
+        for group in self._state.all(Kind.SERVER_GROUP):
+            if id in group.server_ids:
+                left = tuple(each for each in group.server_ids if each != id)
+                self._state.update(Kind.SERVER_GROUP, group.id, server_ids=left)
+        self._cloud.gone_later(Kind.SERVER, id, self._cloud.task_seconds)
+
+    # ---------------------------------------------------------------- power
+
+    @request
+    def start(self, id: str) -> None:
+        """SHUTOFF → ACTIVE."""
+        self._go(id, (S.SHUTOFF,), "powering-on", S.ACTIVE, self._cloud.boot_seconds)
+
+    @request
+    def stop(self, id: str, hard: bool) -> None:
+        """ACTIVE → SHUTOFF."""
+        allowed = (S.ACTIVE, S.ERROR, S.PAUSED) if hard else (S.ACTIVE,)
+        self._go(id, allowed, "powering-off", S.SHUTOFF, 0 if hard else self._cloud.task_seconds)
+        self._cloud.end_guest(id)
+
+    @request
+    def reboot(self, id: str, hard: bool) -> None:
+        """ACTIVE → REBOOT → ACTIVE."""
+        allowed = (S.ACTIVE, S.SHUTOFF, S.PAUSED, S.SUSPENDED, S.ERROR) if hard else (S.ACTIVE,)
+        task, status = ("rebooting_hard", S.HARD_REBOOT) if hard else ("rebooting", S.REBOOT)
+        self._go(id, allowed, task, S.ACTIVE, self._cloud.boot_seconds, meanwhile=status)
+        self._cloud.end_guest(id)
+
+    @request
+    def pause(self, id: str) -> None:
+        """ACTIVE → PAUSED."""
+        self._go(id, (S.ACTIVE,), "pausing", S.PAUSED)
+
+    @request
+    def unpause(self, id: str) -> None:
+        """PAUSED → ACTIVE."""
+        self._go(id, (S.PAUSED,), "unpausing", S.ACTIVE)
+
+    @request
+    def suspend(self, id: str) -> None:
+        """ACTIVE → SUSPENDED."""
+        self._go(id, (S.ACTIVE,), "suspending", S.SUSPENDED)
+        self._cloud.end_guest(id)
+
+    @request
+    def resume(self, id: str) -> None:
+        """SUSPENDED → ACTIVE."""
+        self._go(id, (S.SUSPENDED,), "resuming", S.ACTIVE)
+
+    # ---------------------------------------------------------------- shape
+
+    @request
+    def resize(self, id: str, flavor_id: str) -> None:
+        """ACTIVE or SHUTOFF → RESIZE → VERIFY_RESIZE."""
+        server, flavor = self._own(id), self._flavor(flavor_id)
+        if flavor_id == server.flavor_id:
+            raise InvalidRequest(f"the server has the flavor {flavor.name!r} already", driver="fake", resource=id)
+        secret = self._state.secrets[id]
+        if flavor.disk_gib and flavor.disk_gib * GIB < secret["disk_bytes"]:
+            raise InvalidRequest(
+                f"the flavor {flavor.name!r} has a disk of {flavor.disk_gib} GiB, smaller than the server's",
+                driver="fake",
+                hint="Disks do not shrink: take a flavor with as large a one.",
+            )
+        self._go(id, (S.ACTIVE, S.SHUTOFF), "resize_prep", S.VERIFY_RESIZE, meanwhile=S.RESIZE)
+        old = {name: secret[name] for name in ("vcpus", "ram_mib", "disk_bytes")}
+        secret["before"] = {"flavor_id": server.flavor_id, "status": server.status.value, **old}
+        self._take_size(id, flavor)
+
+    @request
+    def confirm_resize(self, id: str) -> None:
+        """VERIFY_RESIZE → what it was."""
+        server = self._allowed(id, (S.VERIFY_RESIZE,))
+        before = self._state.secrets[id].pop("before")
+        self._become(server, S(before["status"]))
+
+    @request
+    def revert_resize(self, id: str) -> None:
+        """VERIFY_RESIZE → REVERT_RESIZE → what it was, with the old flavor."""
+        server = self._allowed(id, (S.VERIFY_RESIZE,))
+        secret = self._state.secrets[id]
+        before = secret.pop("before")
+        secret.update({name: before[name] for name in ("vcpus", "ram_mib", "disk_bytes")})
+        self._change(id, flavor_id=before["flavor_id"])
+        self._go(id, (server.status,), "resize_reverting", S(before["status"]), meanwhile=S.REVERT_RESIZE)
+
+    @request
+    def rebuild(self, id: str, image_id: str) -> None:
+        """ACTIVE, SHUTOFF or ERROR → REBUILD → ACTIVE (a stopped one stays stopped)."""
+        server = self._own(id)
+        image = self._image(image_id)
+        if server.flavor_id is not None and (flavor := self._state.find(Kind.FLAVOR, server.flavor_id)) is not None:
+            _check_fit(image, flavor)
+        after = S.SHUTOFF if server.status is S.SHUTOFF else S.ACTIVE
+        seconds = self._cloud.boot_seconds
+        self._go(id, (S.ACTIVE, S.SHUTOFF, S.ERROR), "rebuilding", after, seconds, meanwhile=S.REBUILD)
+        self._cloud.end_guest(id)
+        console.forget_host_key(self._state.secrets[id])
+        self._change(id, image_id=image_id, fault=None, host_key=None)
+
+    @request
+    def rescue(self, id: str, image_id: str | None) -> None:
+        """ACTIVE, SHUTOFF or ERROR → RESCUE."""
+        if image_id is not None:
+            self._image(image_id)
+        before = self._own(id).status
+        self._go(id, (S.ACTIVE, S.SHUTOFF, S.ERROR), "rescuing", S.RESCUE, self._cloud.boot_seconds, meanwhile=before)
+        self._cloud.end_guest(id)
+
+    @request
+    def unrescue(self, id: str) -> None:
+        """RESCUE → ACTIVE."""
+        self._go(id, (S.RESCUE,), "unrescuing", S.ACTIVE, self._cloud.boot_seconds)
+        self._cloud.end_guest(id)
+
+    @request
+    def lock(self, id: str) -> None:
+        """Refuse verbs."""
+        self._own(id)
+        self._change(id, locked=True)
+
+    @request
+    def unlock(self, id: str) -> None:
+        """Allow verbs."""
+        self._own(id)
+        self._change(id, locked=False)
+
+    @request
+    def set_security_groups(self, id: str, security_group_ids: tuple[str, ...]) -> None:
+        """Change the groups of all its ports."""
+        self._own(id)
+        for group_id in security_group_ids:
+            self._state.get(Kind.SECURITY_GROUP, group_id)
+        for port_id in self._state.plugged.get(id, ()):
+            self._state.update(Kind.PORT, port_id, security_group_ids=security_group_ids)
+        refresh_server(self._state, id)
+
+    # ---------------------------------------------------------------- what it tells
+
+    @request
+    def console_log(self, id: str, lines: int | None) -> str:
+        """What it has printed since boot."""
+        server = self._own(id)
+        if server.status is S.BUILD:
+            return ""
+        text = console.boot_log(server, self._state.secrets[id])
+        return text if lines is None else "".join(text.splitlines(keepends=True)[-lines:])
+
+    def endpoints(self, id: str, port: int) -> tuple[Endpoint, ...]:
+        """A listener on loopback for the SSH port of a running server, started on demand; no other port."""
+        running = self._reachable(id)
+        if port != 22 or not running:
+            return ()
+        return (self._cloud.guests.endpoint(id),)
+
+    @request
+    def _reachable(self, id: str) -> bool:
+        return self._own(id).status in (S.ACTIVE, S.RESCUE)
+
+    @request
+    def create_image(self, id: str, spec: ImageSpec) -> Image:
+        """An image with the server's root disk, as far as the fake has one: what it was made from."""
+        server = self._allowed(id, (S.ACTIVE, S.SHUTOFF, S.PAUSED, S.SUSPENDED))
+        images = Images(self._cloud, self._project_id)
+        return images.copy(spec, server, self._state.secrets[id]["disk_bytes"])
+
+    # ---------------------------------------------------------------- parts
+
+    def _allowed(self, id: str, statuses: tuple[ServerStatus, ...]) -> Server:
+        """The server, if a verb fits its status; raises InvalidState."""
+        server = self._own(id)
+        if server.locked:
+            raise _locked(server)
+        if server.task is not None or server.status not in statuses:
+            doing = f" ({server.task})" if server.task else ""
+            raise InvalidState(
+                f"the server {server.name!r} is {server.status}{doing}, and must be {' or '.join(statuses)}",
+                driver="fake",
+                resource=id,
+            )
+        return server
+
+    def _go(
+        self,
+        id: str,
+        allowed: tuple[ServerStatus, ...],
+        task: str,
+        after: ServerStatus,
+        seconds: float | None = None,
+        meanwhile: ServerStatus | None = None,
+    ) -> None:
+        """Start a task that leads to another status."""
+        server = self._allowed(id, allowed)
+        status = meanwhile or server.status
+        self._change(id, task=task, status=status, native_status=status.value)
+        self._cloud.later(Kind.SERVER, id, self._cloud.task_seconds if seconds is None else seconds, **_is(after))
+
+    def _become(self, server: Server, status: ServerStatus) -> None:
+        self._change(server.id, **_is(status))
+
+    def _take_size(self, id: str, flavor: Flavor) -> None:
+        secret = self._state.secrets[id]
+        disk_bytes = max(secret["disk_bytes"], flavor.disk_gib * GIB)
+        secret.update(vcpus=flavor.vcpus, ram_mib=flavor.ram_mib, disk_bytes=disk_bytes)
+        self._change(id, flavor_id=flavor.id)
+
+    def _flavor(self, id: str) -> Flavor:
+        flavor: Flavor | None = self._state.find(Kind.FLAVOR, id)
+        if flavor is None:
+            raise not_found(Kind.FLAVOR, id)
+        return flavor
+
+    def _image(self, id: str) -> Image:
+        image: Image | None = self._state.find(Kind.IMAGE, id)
+        if image is None or not Images(self._cloud, self._project_id).sees(image):
+            raise not_found(Kind.IMAGE, id)
+        if image.status is not ImageStatus.ACTIVE:
+            raise InvalidState(f"the image {image.name!r} is {image.status}", driver="fake", resource=id)
+        return image
+
+    def _public_key(self, name: str) -> str:
+        for key_pair in self._state.all(Kind.KEY_PAIR):
+            if key_pair.name == name and key_pair.project_id == self._project_id:
+                return key_pair.public_key  # type: ignore[no-any-return]
+        raise not_found(Kind.KEY_PAIR, name)
+
+    def _check_boot_source(self, spec: ServerSpec, flavor: Flavor) -> int:
+        """Size of the root disk in bytes."""
+        if spec.boot_volume_id is not None:
+            volume: Volume = Volumes(self._cloud, self._project_id).free(spec.boot_volume_id)
+            if not volume.bootable:
+                raise InvalidRequest(f"the volume {volume.name!r} is not bootable", driver="fake", resource=volume.id)
+            return volume.size_gib * GIB
+        if spec.image_id is None:
+            raise InvalidRequest("a server needs an image or a boot volume", driver="fake", resource=spec.name)
+        image = self._image(spec.image_id)
+        _check_fit(image, flavor)
+        return flavor.disk_gib * GIB or image.virtual_size_bytes or 0
+
+    def _check_group(self, spec: ServerSpec) -> None:
+        if spec.server_group_id is not None:
+            group = self._state.get(Kind.SERVER_GROUP, spec.server_group_id)
+            if group.policy == "anti-affinity" and group.server_ids:
+                raise InvalidRequest(
+                    f"the group {group.name!r} keeps its servers on different hosts, and there is one host",
+                    driver="fake",
+                )
+
+    def _check_size_quotas(self, flavor: Flavor) -> None:
+        for name, more in (("vcpus", flavor.vcpus), ("ram_mib", flavor.ram_mib)):
+            limit = self._cloud.quotas.get(name, -1)
+            if limit >= 0:
+                self._require(name, size_used(self._cloud, self._project_id, name), more, limit)
+
+
+def size_used(cloud: FakeCloud, project_id: str, name: str) -> int:
+    """How many vcpus or how much ram_mib the servers of a project have."""
+    state = cloud.state
+    servers = state.tables[Kind.SERVER].values()
+    return sum(state.secrets[server.id][name] for server in servers if server.project_id == project_id)
+
+
+def _is(status: ServerStatus) -> dict[str, Any]:
+    return {"status": status, "native_status": status.value, "task": None}
+
+
+def _locked(server: Server) -> InvalidState:
+    return InvalidState(
+        f"the server {server.name!r} is locked", driver="fake", resource=server.id, hint="Unlock it first."
+    )
+
+
+def _check_fit(image: Image, flavor: Flavor) -> None:
+    needed = max(image.virtual_size_bytes or 0, image.min_disk_gib * GIB)
+    if flavor.disk_gib and flavor.disk_gib * GIB < needed:
+        raise InvalidRequest(
+            f"the flavor {flavor.name!r} has a disk of {flavor.disk_gib} GiB, and the image {image.name!r} needs "
+            f"{needed / GIB:.1f} GiB",
+            driver="fake",
+            hint="Take a flavor with a larger disk, or with disk_gib=0: as large as the image.",
+        )
+    if flavor.ram_mib < image.min_ram_mib:
+        raise InvalidRequest(
+            f"the flavor {flavor.name!r} has {flavor.ram_mib} MiB of memory, and the image {image.name!r} needs "
+            f"{image.min_ram_mib} MiB",
+            driver="fake",
+            hint="Take a larger flavor.",
+        )

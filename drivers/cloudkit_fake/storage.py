@@ -1,0 +1,224 @@
+"""A fake that is kept in a file and shared by processes; and where images' bytes are.
+
+The file is JSON, replaced as a whole: whoever reads sees one state or the next. A lock beside it lets one process at
+a time read, change and replace it; it is read again only when it has changed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from cloudkit._schema import SchemaError, from_data, to_data
+from cloudkit.errors import ConfigError, NotFound
+from cloudkit.types import VALUE_TYPES, Kind
+from cloudkit_fake.state import Change, State
+
+FORMAT = "cloudkit-fake-1"
+ORPHAN_AGE_S = 3600.0
+
+
+class Blobs(Protocol):
+    """Bytes by image id."""
+
+    def write(self, id: str, content: bytes) -> None: ...
+    def read(self, id: str) -> bytes: ...
+    def delete(self, id: str) -> None: ...
+
+
+class MemoryBlobs:
+    """Bytes in memory."""
+
+    def __init__(self) -> None:
+        self._content: dict[str, bytes] = {}
+
+    def write(self, id: str, content: bytes) -> None:
+        self._content[id] = content
+
+    def read(self, id: str) -> bytes:
+        return self._content[id]
+
+    def delete(self, id: str) -> None:
+        self._content.pop(id, None)
+
+
+class FolderBlobs:
+    """Bytes in files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, id: str, content: bytes) -> None:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        (self._folder / id).write_bytes(content)
+
+    def read(self, id: str) -> bytes:
+        try:
+            return (self._folder / id).read_bytes()
+        except FileNotFoundError:
+            raise NotFound(f"the bytes of the image {id!r} are gone", driver="fake", resource=id) from None
+
+    def delete(self, id: str) -> None:
+        with suppress(FileNotFoundError):
+            (self._folder / id).unlink()
+
+    def drop_orphans(self, known: Mapping[str, Any]) -> None:
+        """Delete files that no image has, as a crash leaves them; young ones may be about to get theirs."""
+        if self._folder.is_dir():
+            for file in self._folder.iterdir():
+                if file.name not in known and file.stat().st_mtime < time.time() - ORPHAN_AGE_S:
+                    self.delete(file.name)
+
+
+class Storage:
+    """The state in a file."""
+
+    def __init__(self, path: Path) -> None:
+        """Keep it at ``path``; the lock and the images' bytes are beside it."""
+        self._path = path
+        self._lock_path = path.with_name(f"{path.name}.lock")
+        self.blobs = FolderBlobs(path.with_name(f"{path.name}.images"))
+        self._lock_fd: int | None = None
+        self._stamp: tuple[int, int, int] | None = None
+        self._text = ""
+
+    def load(self, empty: State, fill: Callable[[State], None]) -> State:
+        """The state in the file, or a new one where there is no file."""
+        self._lock()
+        try:
+            if not self._path.exists():
+                fill(empty)
+                self._write(empty)
+                return empty
+            state = self._read()
+            self.blobs.drop_orphans(state.tables[Kind.IMAGE])
+            return state
+        finally:
+            self._unlock()
+
+    def begin(self, state: State) -> State:
+        """Take the lock; returns the state as it is in the file."""
+        self._lock()
+        try:
+            return state if self._current_stamp() == self._stamp else self._read()
+        except BaseException:
+            self._unlock()
+            raise
+
+    def end(self, state: State) -> None:
+        """Write what has changed, and give the lock back."""
+        if self._lock_fd is None:
+            return
+        try:
+            self._write(state)
+        finally:
+            self._unlock()
+
+    # ---------------------------------------------------------------- the file
+
+    def _read(self) -> State:
+        try:
+            text = self._path.read_text()
+            state = decode(json.loads(text))
+        except OSError as error:
+            raise ConfigError(f"{self._path}: cannot be read: {error.strerror}", driver="fake") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"{self._path}: this is no fake cloud's file, or it is damaged",
+                driver="fake",
+                fault=f"{type(error).__name__}: {error}",
+                hint="Name another path, or delete the file to start anew.",
+            ) from error
+        self._text, self._stamp = text, self._current_stamp()
+        return state
+
+    def _write(self, state: State) -> None:
+        text = json.dumps(encode(state), separators=(",", ":"))
+        if text == self._text:
+            return
+        part = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
+        try:
+            # It holds private host keys.
+            fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(fd, "w") as file:
+                file.write(text)
+            os.replace(part, self._path)
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink()
+            raise ConfigError(f"{self._path}: cannot be written: {error.strerror}", driver="fake") from error
+        self._text, self._stamp = text, self._current_stamp()
+
+    def _current_stamp(self) -> tuple[int, int, int]:
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            raise ConfigError(f"{self._path}: the file of this fake cloud is gone", driver="fake") from None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def _lock(self) -> None:
+        try:
+            fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(f"{self._lock_path}: cannot be opened: {error.strerror}", driver="fake") from error
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        self._lock_fd = fd
+
+    def _unlock(self) -> None:
+        if self._lock_fd is not None:
+            # Closing gives the lock back.
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+
+# ---------------------------------------------------------------- the state as JSON
+
+
+def encode(state: State) -> dict[str, Any]:
+    """The state as JSON data."""
+    return {
+        "format": FORMAT,
+        "cloud_id": state.cloud_id,
+        "things": {
+            kind.value: {key: to_data(value) for key, value in table.items()} for kind, table in state.tables.items()
+        },
+        "secrets": state.secrets,
+        "later": [
+            [kind.value, id, change.due, None if change.fields is None else to_data_map(change.fields)]
+            for (kind, id), change in state.later.items()
+        ],
+    }
+
+
+def to_data_map(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes as JSON data."""
+    return {name: to_data(value) for name, value in fields.items()}
+
+
+def decode(data: Any) -> State:
+    """The state of JSON data; raises SchemaError and what else damaged data leads to."""
+    if data["format"] != FORMAT:
+        raise SchemaError("its format is another one")
+    state = State(str(data["cloud_id"]))
+    for kind, table in state.tables.items():
+        for key, item in data["things"].get(kind.value, {}).items():
+            table[key] = from_data(VALUE_TYPES[kind], item)
+    state.secrets = cast("dict[str, dict[str, Any]]", data["secrets"])
+    for name, id, due, fields in data["later"]:
+        kind = Kind(name)
+        changes = None if fields is None else _decode_fields(state, kind, id, fields)
+        state.later[kind, id] = Change(float(due), changes)
+    state.rebuild()
+    return state
+
+
+def _decode_fields(state: State, kind: Kind, id: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Attributes, decoded by the types that they have in a value."""
+    changed = from_data(VALUE_TYPES[kind], {**to_data(state.get(kind, id)), **fields})
+    return {name: getattr(changed, name) for name in fields}
