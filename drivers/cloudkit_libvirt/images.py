@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
+from cloudkit import image_format
 from cloudkit.errors import InUse, InvalidRequest
 from cloudkit.types import Image, ImageSpec, ImageStatus, Visibility
-from cloudkit import image_format
 from cloudkit_libvirt.bodies import ImageBody, Phase, ServerBody, common_of, now_text
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.context import Context

@@ -24,10 +24,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+from cloudkit._schema import SchemaError, from_data, to_data
 from cloudkit.errors import AlreadyExists, Busy, InvalidRequest, NotFound
 from cloudkit_libvirt.blobs import BlobExists, BlobGone, BlobStore
 from cloudkit_libvirt.bodies import Body
-from cloudkit._schema import SchemaError, from_data, to_data
 
 _log = logging.getLogger("cloudkit.libvirt")
 

@@ -70,9 +70,11 @@ class Listener:
             self._transports.append(transport)
         transport.add_server_key(self._host_key)
         transport.set_subsystem_handler("sftp", paramiko.SFTPServer, sftp_interface(), guest=self._guest)
+        interface = _interface(self._guest, self._accepted)
+        _run_after_replies(transport, interface)
         try:
             # With an event it does not wait: a client that stays silent must not keep others out.
-            transport.start_server(event=threading.Event(), server=_interface(self._guest, self._accepted))
+            transport.start_server(event=threading.Event(), server=interface)
         except (paramiko.SSHException, EOFError, OSError):
             close_transport(transport)
 
@@ -82,7 +84,9 @@ def _interface(guest: Guest, accepted: bytes | None) -> Any:
     paramiko = load_paramiko()
 
     class Interface(paramiko.ServerInterface):  # type: ignore[misc, name-defined]
-        user = ""
+        def __init__(self) -> None:
+            self.user = ""
+            self.commands: list[threading.Thread] = []
 
         def get_allowed_auths(self, username: str) -> str:
             del username
@@ -101,11 +105,27 @@ def _interface(guest: Guest, accepted: bytes | None) -> Any:
 
         def check_channel_exec_request(self, channel: Any, command: bytes) -> bool:
             line = command.decode("utf-8", "replace")
-            thread = threading.Thread(target=_run, args=(guest, channel, line, self.user), daemon=True)
-            thread.start()
+            self.commands.append(threading.Thread(target=_run, args=(guest, channel, line, self.user), daemon=True))
             return True
 
     return Interface()
+
+
+def _run_after_replies(transport: Any, interface: Any) -> None:
+    """Start commands when the client knows that they were taken.
+
+    paramiko replies after ``check_channel_exec_request`` has returned. A command that is faster than that closes its
+    channel first, and the client takes this for a refusal.
+    """
+    send = transport._send_user_message
+
+    def send_and_start(message: Any) -> None:
+        send(message)
+        # The transport's own thread sends nothing but replies.
+        while interface.commands and threading.current_thread() is transport:
+            interface.commands.pop().start()
+
+    transport._send_user_message = send_and_start
 
 
 def _run(guest: Guest, channel: Any, line: str, user: str) -> None:

@@ -11,9 +11,8 @@ import pytest
 pytest.importorskip("libvirt", reason="libvirt-python is not installed: pip install 'cloudkit-sdk[libvirt]'")
 pytest.importorskip("pycdlib", reason="pycdlib is not installed: pip install 'cloudkit-sdk[libvirt]'")
 
-from cloudkit_libvirt import PLUGIN
-
 from cloudkit.driver import OpenRequest
+from cloudkit_libvirt import PLUGIN
 
 
 def open_test_driver(address: str = "test:///default", **options: Any) -> Any:

@@ -10,10 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cloudkit_libvirt.blobs import MemoryBlobs
-from cloudkit_libvirt.domains import Domains
-from cloudkit_libvirt.pool import Pool
-from cloudkit_libvirt.subnets import Subnets
 from specs import (
     flavor_spec,
     key_pair_spec,
@@ -27,6 +23,10 @@ from specs import (
 
 from cloudkit.driver import EVERYTHING
 from cloudkit.types import Nic, SnapshotSpec
+from cloudkit_libvirt.blobs import MemoryBlobs
+from cloudkit_libvirt.domains import Domains
+from cloudkit_libvirt.pool import Pool
+from cloudkit_libvirt.subnets import Subnets
 
 STEPS: tuple[tuple[type[Any], str], ...] = (
     (MemoryBlobs, "create"),

@@ -10,6 +10,11 @@ from pathlib import Path
 
 import libvirt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudkit.errors import CloudError, InvalidRequest, NotFound, QuotaExceeded, Unavailable
+from cloudkit.types import Kind, ServerStatus
 from cloudkit_libvirt import addresses, domain_xml, network_xml
 from cloudkit_libvirt.bodies import Phase, SubnetBody
 from cloudkit_libvirt.errors import translate
@@ -18,11 +23,6 @@ from cloudkit_libvirt.host_routes import parse_routes
 from cloudkit_libvirt.status import STATES, DomainState, status_of
 from cloudkit_libvirt.virt_type import HostFacts, choose, decide
 from cloudkit_libvirt.xml_tree import parse, to_text
-from hypothesis import given
-from hypothesis import strategies as st
-
-from cloudkit.errors import CloudError, InvalidRequest, NotFound, QuotaExceeded, Unavailable
-from cloudkit.types import Kind, ServerStatus
 
 NETWORK_ID = "0f0f0f0f-aaaa-4bbb-8ccc-ffffffffffff"
 

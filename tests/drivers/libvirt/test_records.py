@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+
+from cloudkit._schema import to_data
+from cloudkit.errors import Busy, InvalidRequest, NotFound
+from cloudkit.types import FrozenMap
 from cloudkit_libvirt import records as records_module
 from cloudkit_libvirt.blobs import MemoryBlobs
 from cloudkit_libvirt.bodies import NetworkBody, Phase
 from cloudkit_libvirt.records import Records, encode
-from cloudkit._schema import to_data
-
-from cloudkit.errors import Busy, InvalidRequest, NotFound
-from cloudkit.types import FrozenMap
 
 ID = "11111111-2222-4333-8444-555555555555"
 

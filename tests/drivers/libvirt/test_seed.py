@@ -5,8 +5,9 @@ import json
 
 import pycdlib
 import pytest
-from cloudkit_libvirt import seed
 from cryptography.hazmat.primitives import serialization
+
+from cloudkit_libvirt import seed
 
 
 def files_of(image: bytes) -> dict[str, bytes]:

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import paramiko
-from cloudkit_libvirt import PLUGIN
-
 from bed import LibvirtBed
+
 from cloudkit.driver import OpenRequest, check_declaration
 from cloudkit.types import (
     FlavorSpec,
@@ -28,6 +27,7 @@ from cloudkit.types import (
     ServerStatus,
     SubnetSpec,
 )
+from cloudkit_libvirt import PLUGIN
 
 POLL_S = 0.02
 

@@ -74,11 +74,10 @@ def run_in_new_bed(command: Sequence[str]) -> int:
         install_packages()
     with progress("guest image is built"):
         image = guest_image()
-    with progress("removed"):
-        with LibvirtBed.start() as bed:
-            print(f"bed: libvirtd runs in {bed.folder}", file=sys.stderr)
-            status = run_inside(bed, command, image)
-            left = bed.leftovers()
+    with progress("removed"), LibvirtBed.start() as bed:
+        print(f"bed: libvirtd runs in {bed.folder}", file=sys.stderr)
+        status = run_inside(bed, command, image)
+        left = bed.leftovers()
     if left:
         print("bed: THE TESTS LEFT BEHIND:", *left, sep="\n    ", file=sys.stderr)
     return status or int(bool(left))

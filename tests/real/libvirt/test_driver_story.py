@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from bare_driver import Lab, current_bed, mark, open_driver, until, until_status
-
 from bed import LibvirtBed
+
 from cloudkit.driver import EVERYTHING
 from cloudkit.errors import InUse, InvalidRequest, InvalidState, NotFound
 from cloudkit.types import (
