@@ -13,13 +13,17 @@ from cloudkit._context import Verb
 from cloudkit._references import V
 from cloudkit._waiting import OnProgress, Waiting
 from cloudkit.driver import OPTIONS
-from cloudkit.errors import CloudError, NotFound, Unavailable, WaitTimeout
+from cloudkit._wait import TimeUp, poll
+from cloudkit.errors import CloudError, InvalidState, NotFound, Unavailable, WaitTimeout
 from cloudkit.types import Mark, Spec
 
 OnFailure = Literal["delete", "keep"]
 
 RECOVERY_PAUSES_S = (0.0, 0.3, 1.0)
 """Between the looks for a thing whose create was not answered."""
+
+SETTLE_S = 30.0
+"""How long a task on a thing that is to be deleted may take to end."""
 
 
 class Creation(TypedDict, total=False):
@@ -124,7 +128,7 @@ class Creating(Waiting[V]):
         deleted: list[str] = []
         for id in ids:
             try:
-                self._delete(id)
+                self._delete_settled(id)
                 deleted.append(id)
             except NotFound:
                 continue
@@ -134,6 +138,29 @@ class Creating(Waiting[V]):
             self._await_gone(deleted, self._timeout_s)
         except CloudError as failure:
             error.add_note(f"whether all was deleted again is not known: {failure}")
+
+    def clear_away(self, id: str) -> None:
+        """Delete a thing in whatever state it was left, and wait until it is gone: for the sweep."""
+        self._delete_settled(id)
+        self._await_gone([id], self._timeout_s)
+
+    def _delete_settled(self, id: str) -> None:
+        """Ask for a deletion; where a task is in the way (Cinder deletes no volume that is creating), after it."""
+        refusal: CloudError | None = None
+
+        def look() -> bool | None:
+            nonlocal refusal
+            try:
+                self._delete(id)
+            except InvalidState as error:
+                refusal = error
+                return None
+            return True
+
+        try:
+            poll(self._context, self.kind, SETTLE_S, look)
+        except TimeUp as up:
+            raise up.trouble or refusal or WaitTimeout(f"{id} cannot be deleted") from None
 
     def _mark(self) -> Mark:
         scope = self._context.scope

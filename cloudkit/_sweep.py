@@ -129,7 +129,7 @@ def _delete_one(context: Context, value: Resource) -> CloudError | None:
     try:
         if isinstance(value, Volume):
             _unplug(context, value)
-        collection.delete(value, missing_ok=True)
+        collection.clear_away(value.id)
     except NotFound:
         return None
     except CloudError as error:

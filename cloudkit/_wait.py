@@ -78,5 +78,6 @@ def poll(context: Context, kind: Kind, timeout_s: float, look: Callable[[], R | 
         elapsed_s = driver.now() - start
         if elapsed_s >= timeout_s:
             raise TimeUp(trouble)
-        context.call(driver.wait_change, kind, min(pause_s(tick, elapsed_s), timeout_s - elapsed_s))
+        longest_s = LONGEST_PAUSE_S if driver.signals_changes else pause_s(tick, elapsed_s)
+        context.call(driver.wait_change, kind, min(longest_s, timeout_s - elapsed_s))
     raise AssertionError("count() has no end")

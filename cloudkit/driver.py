@@ -225,6 +225,11 @@ class Driver(Protocol):
         """The back-end's own client, for what is not portable."""
         ...
 
+    @property
+    def signals_changes(self) -> bool:
+        """Whether ``wait_change`` returns at each change of a status, so that nobody needs to look in between."""
+        ...
+
     def for_project(self, project_id: str) -> Driver:
         """The same connection, acting in another project."""
         ...

@@ -66,6 +66,7 @@ class FakeDriver:
 
     name = "fake"
     api = DRIVER_API
+    signals_changes = True
     capabilities = CAPABILITIES
 
     def __init__(self, cloud: FakeCloud, project_id: str) -> None:

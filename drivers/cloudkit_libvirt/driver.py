@@ -109,6 +109,7 @@ class LibvirtDriver:
 
     name = "libvirt"
     api = DRIVER_API
+    signals_changes = True
 
     def __init__(self, context: Context, project_id: str) -> None:
         """Act in ``project_id``; ``context`` is shared by all projects."""

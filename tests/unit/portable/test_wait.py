@@ -17,6 +17,7 @@ class Clock:
     """A driver that only has a clock, which moves when it is slept by."""
 
     name = "clock"
+    signals_changes = False
 
     def __init__(self, start: float = 1000.0) -> None:
         self.time = start
@@ -81,6 +82,13 @@ def test_ready_after_five_seconds_takes_at_most_fifteen_looks_and_is_four_per_ce
         late.append((clock.time - 1000) / (ready / 100) - 1)
         assert len(looks) <= 16
     assert sum(late) / len(late) < 0.05
+
+
+def test_a_driver_that_signals_changes_is_only_asked_now_and_then(clock: Clock, context: Context) -> None:
+    clock.signals_changes = True
+    with pytest.raises(TimeUp):
+        poll(context, Kind.SERVER, 25, lambda: None)
+    assert clock.sleeps == pytest.approx([10, 10, 5])
 
 
 def test_a_pause_has_a_bound() -> None:
@@ -161,7 +169,7 @@ def test_what_the_driver_raises_while_sleeping_is_translated(clock: Clock, conte
 
 def test_closing_ends_a_wait(clock: Clock) -> None:
     lifetime = Lifetime()
-    context = Context(SimpleNamespace(name="clock", now=clock.now, wait_change=lambda *_: lifetime.end()), lifetime)  # type: ignore[arg-type]
+    context = Context(SimpleNamespace(name="clock", signals_changes=False, now=clock.now, wait_change=lambda *_: lifetime.end()), lifetime)  # type: ignore[arg-type]
     with pytest.raises(Closed):
         poll(context, Kind.SERVER, 10, lambda: None)
 
