@@ -148,8 +148,9 @@ class Cloud:
                 # Nova takes 255 characters for the whole mark.
                 raise InvalidRequest(f"name: a scope's has at most {MAX_SCOPE_NAME} characters")
             seconds = checks.seconds(expires_in_s, "expires_in_s")
-            context = self._context
-            return Scope(self, Context(context.driver, Lifetime(context.lifetime), new_scope(name, seconds)))
+            driver, parent = self._driver, self._context.lifetime
+            context = Context(driver, Lifetime(parent), new_scope(name, seconds))
+            return Scope(self, context, Context(driver, Lifetime(parent)))
 
     def sweep(self, *, delete: bool = False, names: Collection[str] = ()) -> list[Leftover]:
         """What scopes have left behind in this project; what has no mark of a scope is never touched.
@@ -247,9 +248,12 @@ class Scope:
         info: its name, id, owner and expiry, as its things are marked with.
     """
 
-    def __init__(self, cloud: Cloud, context: Context) -> None:
+    def __init__(self, cloud: Cloud, context: Context, cleaner: Context) -> None:
+        """``context`` is for the Cloud that is handed out; whatever becomes of it, ``cleaner`` can still delete."""
         self._cloud = cloud
         self._context = context
+        self._cleaner = cleaner
+        self._cleaner.touched = context.touched
         assert context.scope is not None
         self.info: ScopeInfo = context.scope
 
@@ -261,8 +265,8 @@ class Scope:
     ) -> None:
         """Delete; what cannot be deleted is raised, or noted with the error that is on its way."""
         try:
-            with Verb(self._context, "scope.end", self.info.name):
-                failures = end_scope(self._context, self.info)
+            with Verb(self._cleaner, "scope.end", self.info.name):
+                failures = end_scope(self._cleaner, self.info)
                 if failures:
                     raise self._failure(failures)
         except CloudError as failure:

@@ -40,9 +40,7 @@ def test_names_are_looked_up_once(cloud: Cloud, server_args: dict[str, Any], cal
     assert calls["servers.create"] == 10
 
 
-def test_the_one_network_is_looked_for_once(
-    cloud: Cloud, server_args: dict[str, Any], calls: Counter[str]
-) -> None:
+def test_the_one_network_is_looked_for_once(cloud: Cloud, server_args: dict[str, Any], calls: Counter[str]) -> None:
     del server_args["networks"]
     calls.clear()
     cloud.servers.create_many(specs(5, **server_args))
@@ -123,15 +121,15 @@ def test_those_that_are_late_are_told_and_nothing_is_deleted(
         ("x", "a mapping of create's arguments is expected"),
     ],
 )
-def test_a_wrong_spec_is_refused_before_anything_is_sent(cloud: Cloud, calls: Counter[str], bad: Any, says: str) -> None:
+def test_a_wrong_spec_is_refused_before_anything_is_sent(
+    cloud: Cloud, calls: Counter[str], bad: Any, says: str
+) -> None:
     with pytest.raises(InvalidRequest, match=says):
         cloud.volumes.create_many([{"name": "good", "size_gib": 1}, bad])
     assert not calls
 
 
-def test_what_is_no_error_of_the_cloud_goes_on_as_it_is(
-    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_no_error_of_the_cloud_goes_on_as_it_is(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_args: Any, **_kwargs: Any) -> None:
         raise ZeroDivisionError
 

@@ -4,7 +4,17 @@ from typing import Any
 
 import pytest
 
-from cloudkit import AlreadyExists, Cloud, Conflict, FixedIpSpec, InUse, InvalidRequest, Network, NetworkStatus, Server
+from cloudkit import (
+    AlreadyExists,
+    Cloud,
+    Conflict,
+    FixedIpSpec,
+    InUse,
+    InvalidRequest,
+    Network,
+    NetworkStatus,
+    Server,
+)
 
 
 @pytest.fixture
@@ -105,9 +115,7 @@ def test_floating_ips(cloud: Cloud, server: Server) -> None:
         cloud.floating_ips.create(server=server, port=port)
 
 
-def test_a_server_without_an_address_or_with_several_needs_a_port(
-    cloud: Cloud, server_args: dict[str, Any]
-) -> None:
+def test_a_server_without_an_address_or_with_several_needs_a_port(cloud: Cloud, server_args: dict[str, Any]) -> None:
     bare = cloud.servers.create("bare", **{**server_args, "networks": "none"})
     with pytest.raises(InvalidRequest, match="no IPv4 address"):
         cloud.floating_ips.create(server=bare)

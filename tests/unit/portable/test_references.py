@@ -65,7 +65,9 @@ def test_an_id_that_does_not_look_like_one_is_found_after_the_names(cloud: Cloud
         (None, "volume: a value, an id or a name is expected"),
     ],
 )
-def test_what_is_no_reference_is_refused_before_any_request(cloud: Cloud, calls: Counter[str], ref: Any, says: str) -> None:
+def test_what_is_no_reference_is_refused_before_any_request(
+    cloud: Cloud, calls: Counter[str], ref: Any, says: str
+) -> None:
     with pytest.raises(InvalidRequest, match=says):
         cloud.volumes.get(ref)
     assert not calls

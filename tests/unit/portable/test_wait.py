@@ -169,7 +169,10 @@ def test_what_the_driver_raises_while_sleeping_is_translated(clock: Clock, conte
 
 def test_closing_ends_a_wait(clock: Clock) -> None:
     lifetime = Lifetime()
-    context = Context(SimpleNamespace(name="clock", signals_changes=False, now=clock.now, wait_change=lambda *_: lifetime.end()), lifetime)  # type: ignore[arg-type]
+    context = Context(
+        SimpleNamespace(name="clock", signals_changes=False, now=clock.now, wait_change=lambda *_: lifetime.end()),
+        lifetime,
+    )  # type: ignore[arg-type]
     with pytest.raises(Closed):
         poll(context, Kind.SERVER, 10, lambda: None)
 

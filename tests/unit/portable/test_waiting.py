@@ -151,7 +151,9 @@ def test_a_guest_that_shuts_down_in_the_last_moment_is_no_error(cloud: Cloud, se
     assert cloud.servers.stop(server, hard=True).status is ServerStatus.SHUTOFF
 
 
-def test_cutting_the_power_of_what_cannot_be_cut_is_an_error(cloud: Cloud, server: Server, fake_faults: Faults) -> None:
+def test_cutting_the_power_of_what_cannot_be_cut_is_an_error(
+    cloud: Cloud, server: Server, fake_faults: Faults
+) -> None:
     fake_faults.add("servers.stop", Raise(InvalidState("no")))
     with pytest.raises(InvalidState, match="no"):
         cloud.servers.stop(server, hard=True)
