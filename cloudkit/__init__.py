@@ -8,7 +8,8 @@
 Names are loaded when they are used first, so that importing this costs next to nothing.
 """
 
-from typing import TYPE_CHECKING
+# Type checkers take the name for typing's; importing that would cost more than all the rest here.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from cloudkit._cloud import Cloud as Cloud

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Literal, TypedDict
 from cloudkit import _checks as checks
 from cloudkit._context import Verb
 from cloudkit._references import V
+from cloudkit._wait import TimeUp, poll
 from cloudkit._waiting import OnProgress, Waiting
 from cloudkit.driver import OPTIONS
-from cloudkit._wait import TimeUp, poll
 from cloudkit.errors import CloudError, InvalidState, NotFound, Unavailable, WaitTimeout
 from cloudkit.types import Mark, Spec
 

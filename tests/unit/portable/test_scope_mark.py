@@ -38,9 +38,12 @@ def test_what_is_no_mark_is_none_and_never_an_error(text: str) -> None:
     assert found is None or isinstance(found, ScopeInfo)
 
 
+DATE = "20300102T030405Z"
+
+
 @pytest.mark.parametrize(
-    "text", ["", "ci", "ci/1/me", "ci/1/me/soon", "ci/1/me/20300102T030405Z/more", "/1/me/20300102T030405Z", "ci//me/20300102T030405Z"]
-)  # fmt: skip
+    "text", ["", "ci", "ci/1/me", "ci/1/me/soon", f"ci/1/me/{DATE}/more", f"/1/me/{DATE}", f"ci//me/{DATE}"]
+)
 def test_damaged_marks(text: str) -> None:
     assert parse_scope(text) is None
 

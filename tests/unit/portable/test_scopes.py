@@ -86,10 +86,10 @@ def test_the_bodys_error_goes_on_and_all_is_deleted(cloud: Cloud) -> None:
 
 def test_what_cannot_be_deleted_is_raised(cloud: Cloud, fake_faults: Faults) -> None:
     fake_faults.add("volumes.delete", Raise(Conflict("held")), times=None)
-    with pytest.raises(CloudError, match="1 things of the scope 'ci' could not be deleted: volume scratch") as raised:
-        with cloud.scope("ci") as scoped:
-            scoped.volumes.create("scratch", size_gib=1)
-            scoped.networks.create("net")
+    message = "1 things of the scope 'ci' could not be deleted: volume scratch"
+    with pytest.raises(CloudError, match=message) as raised, cloud.scope("ci") as scoped:
+        scoped.volumes.create("scratch", size_gib=1)
+        scoped.networks.create("net")
     assert raised.value.fault == "held"
     assert "cloudkit sweep --name ci --delete" in raised.value.hint
     assert isinstance(raised.value.__cause__, Conflict)
