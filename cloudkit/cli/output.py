@@ -18,7 +18,7 @@ from cloudkit.cli.steps import (
     StepStarted,
 )
 
-_TITLE_WIDTH = 30
+_TITLE_WIDTH = 31
 
 
 def describe(outcome: Outcome) -> tuple[str, str, str]:

@@ -7,16 +7,18 @@ told as not offered. All that is made belongs to one scope, which deletes it at 
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cloudkit._scope_mark import current_owner, owner_is_dead
 from cloudkit.cli.steps import Observer, Outcome, Player, Step, StepFailed, StepNotReached, step, steps_of
 from cloudkit.errors import CloudError
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from cloudkit.types import Attachment, Flavor, Image, KeyPair, Network, Server, Volume
 
 GIB = 2**30
+FOLDER_PREFIX = "cloudkit-"
 PLUG_TIMEOUT_S = 30
 
 
@@ -176,14 +179,15 @@ def run_story(cloud: Cloud, observer: Observer, keep: bool = False) -> StoryResu
     """
     name = f"story-{secrets.token_hex(3)}"
     player = Player(cloud.capabilities, observer)
-    folder = Path(tempfile.mkdtemp(prefix="cloudkit-"))
+    # Its name tells the sweep whose it is, from the first moment on.
+    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{name}@{current_owner()}@"))
     with ExitStack() as scope:
         scope.callback(shutil.rmtree, folder)
         mine = scope.enter_context(cloud.scope(name))
 
         def delete_all() -> str:
             scope.close()
-            left = [leftover for leftover in cloud.sweep() if leftover.scope and leftover.scope.name == name]
+            left = [leftover for leftover in cloud.sweep() if leftover.scope.name == name]
             if left:
                 raise CloudError(f"{len(left)} things are left", hint=f"cloudkit sweep --name {name} --delete")
             return "nothing is left"
@@ -196,6 +200,15 @@ def run_story(cloud: Cloud, observer: Observer, keep: bool = False) -> StoryResu
             else:
                 player.play([Step("delete all", delete_all)])
     return StoryResult(name, folder, tuple(player.outcomes))
+
+
+def remove_folders(names: Collection[str]) -> None:
+    """Delete what killed stories have left in the temporary folder: with the private key, nobody should find it."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*@*@*"):
+        name, owner, _ = folder.name.removeprefix(FOLDER_PREFIX).split("@", 2)
+        mine = folder.stat().st_uid == os.getuid() and not folder.is_symlink()
+        if mine and (name in names or owner_is_dead(owner)):
+            shutil.rmtree(folder)
 
 
 def find_disk(shell: Shell, disk: Attachment) -> str:

@@ -29,9 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List or delete; 0 unless a deletion failed."""
     from cloudkit import connect
+    from cloudkit.cli.story import remove_folders
 
     with connect(args.cloud) as cloud:
         leftovers = cloud.sweep(delete=args.delete, names=tuple(args.name))
+    if args.delete:
+        remove_folders(args.name)
     rows = [_row(leftover) for leftover in leftovers]
     if args.json:
         import json
@@ -48,9 +51,9 @@ def _row(leftover: Leftover) -> dict[str, Any]:
         "kind": value.kind.value,
         "name": value.name,
         "id": value.id,
-        "scope": scope.name if scope else None,
-        "owner": scope.owner if scope else None,
-        "expires_at": scope.expires_at.isoformat(timespec="seconds") if scope and scope.expires_at else None,
+        "scope": scope.name,
+        "owner": scope.owner,
+        "expires_at": scope.expires_at.isoformat(timespec="seconds"),
         "removable": leftover.removable,
         "reason": leftover.reason,
         "deleted": leftover.deleted,

@@ -45,7 +45,7 @@ def main() -> int:
     for name, seconds in found.items():
         ratio, limit = seconds / floor, AT_MOST.get(name)
         failed |= limit is not None and ratio > limit
-        print(f"{name}: {ratio:.1f} x{f' (at most {limit} x)' if limit else ' (a peer)'}")
+        print(f"{name}: {ratio:.1f} x{f' (at most {limit} x)' if limit else ' (a peer)' if name in PEERS else ''}")
     code = f"import sys, cloudkit; print(*set(sys.modules) & set({HEAVY!r}))"
     loaded = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True).stdout.split()
     print(f"heavy modules that import cloudkit loads: {', '.join(loaded) or 'none'}")

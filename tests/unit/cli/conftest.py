@@ -11,7 +11,11 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No cloud named anywhere, in an empty working folder."""
+    """No cloud named anywhere, in an empty working folder, with a temporary folder of its own."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", None)
     for variable in ("CLOUDKIT_CLOUD", "OS_CLOUD", "CLOUDKIT_CONFIG", "OS_CLIENT_CONFIG_FILE"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))

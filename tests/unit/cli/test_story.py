@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 import cloudkit
+from cloudkit._scope_mark import current_owner
 from cloudkit.cli.steps import Outcome, StepFailed, StepNotOffered, StepNotReached, StepPassed, StepStarted
-from cloudkit.cli.story import blank_image, find_disk, run_story
+from cloudkit.cli.story import blank_image, find_disk, remove_folders, run_story
 from cloudkit.errors import CloudError
 from cloudkit.types import Attachment
 
@@ -51,6 +52,15 @@ def test_kept_things_are_swept_by_their_scopes_name() -> None:
             assert shell.run("hostname").stdout.strip() == f"{result.scope}-server"
         assert all(leftover.deleted for leftover in cloud.sweep(delete=True, names=[result.scope]))
         assert marked(cloud) == []
+
+
+def test_folders_of_living_stories_and_of_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dead = f"{current_owner().rpartition(':')[0]}:1"
+    for name in (f"one@{current_owner()}@x", f"two@{dead}@x", f"three@{current_owner()}@x", "elsewhere"):
+        (tmp_path / f"cloudkit-{name}").mkdir()
+    remove_folders(["three"])
+    assert sorted(path.name.split("@")[0] for path in tmp_path.iterdir()) == ["cloudkit-elsewhere", "cloudkit-one"]
 
 
 def test_a_failed_step_ends_the_story_and_all_is_deleted(tmp_path: Path) -> None:
