@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import stat
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,13 @@ def test_kept_things_are_swept_by_their_scopes_name() -> None:
         assert marked(cloud) == []
 
 
-def test_folders_of_living_stories_and_of_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_folders_of_living_stories_and_of_others_stay() -> None:
+    temporary = Path(tempfile.gettempdir())
     dead = f"{current_owner().rpartition(':')[0]}:1"
     for name in (f"one@{current_owner()}@x", f"two@{dead}@x", f"three@{current_owner()}@x", "elsewhere"):
-        (tmp_path / f"cloudkit-{name}").mkdir()
+        (temporary / f"cloudkit-{name}").mkdir()
     remove_folders(["three"])
-    assert sorted(path.name.split("@")[0] for path in tmp_path.iterdir()) == ["cloudkit-elsewhere", "cloudkit-one"]
+    assert sorted(path.name.split("@")[0] for path in temporary.iterdir()) == ["cloudkit-elsewhere", "cloudkit-one"]
 
 
 def test_a_failed_step_ends_the_story_and_all_is_deleted(tmp_path: Path) -> None:
