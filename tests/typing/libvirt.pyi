@@ -1,4 +1,4 @@
-# libvirt-python has no stubs, and can be installed only where libvirt's headers are: for the type checkers it is this.
+# libvirt-python has no stubs, and needs libvirt's headers to be installed: for the type checkers it is this.
 from typing import Any
 
 def __getattr__(name: str) -> Any: ...
