@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from cloudkit.driver import DRIVER_API, DriverPlugin, Option
 
@@ -47,7 +47,10 @@ def _quotas(value: Any) -> Mapping[str, int]:
     if isinstance(value, str):
         pairs = [item.partition("=") for item in filter(None, value.split(","))]
         value = {name.strip(): number for name, _, number in pairs}
-    quotas = {str(name): int(number) for name, number in cast("Mapping[Any, Any]", value).items()}
+    if not hasattr(value, "items"):
+        raise ValueError("it must be as servers=3,volumes=2")
+    given: Mapping[Any, Any] = value
+    quotas = {str(name): int(number) for name, number in given.items()}
 
     from cloudkit_fake.cloud import DEFAULT_QUOTAS
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
-from cloudkit.driver import Query
 from cloudkit.errors import CloudError
 from cloudkit.types import Fault as ServerFault
 from cloudkit.types import ImageStatus, Kind, Resource, ServerStatus, SnapshotStatus, VolumeStatus
@@ -25,12 +25,14 @@ from cloudkit_fake.faults import (
     disconnected,
     unanswered,
 )
-from cloudkit_fake.state import State, new_id
+from cloudkit_fake.state import State, changed, new_id
 from cloudkit_fake.storage import Blobs, MemoryBlobs, Storage
 
 if TYPE_CHECKING:
+    from cloudkit_fake.collections import FakeCollection
     from cloudkit_fake.guests import Guests
 
+C = TypeVar("C", bound="FakeCollection[Any]")
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -119,33 +121,27 @@ class FakeCloud:
         if guests is not None:
             guests.close()
 
-    def end_guest(self, server_id: str) -> None:
-        """Close the connections to a server that no longer runs."""
+    def end_guest(self, server_id: str, *, disk_too: bool = False) -> None:
+        """Close the connections to a server that no longer runs, or no longer has its disk."""
         if self._guests is not None:
-            self._guests.end(server_id)
+            self._guests.end(server_id, disk_too=disk_too)
 
     # ---------------------------------------------------------------- one request at a time
 
     def __enter__(self) -> State:
         self.lock.acquire()
-        try:
-            if self._depth == 0 and self._storage is not None:
-                self.state = self._storage.begin(self.state)
-        except BaseException:
-            self.lock.release()
-            raise
         self._depth += 1
         try:
-            self.settle()
+            if self._depth == 1 and self._storage is not None:
+                self.state = self._storage.begin(self.state)
+            if self.state.queue:
+                self.settle()
         except BaseException:
-            self._leave()
+            self.__exit__()
             raise
         return self.state
 
     def __exit__(self, *_error: object) -> None:
-        self._leave()
-
-    def _leave(self) -> None:
         try:
             self._depth -= 1
             if self._depth == 0 and self._storage is not None:
@@ -155,17 +151,13 @@ class FakeCloud:
 
     def settle(self) -> None:
         """Let happen what is due."""
-        state = self.state
-        if not state.queue:
-            return
-        now = self.clock.now()
-        while (found := state.pop_due(now)) is not None:
-            kind, id, change = found
+        state, now = self.state, self.clock.now()
+        while (change := state.pop_due(now)) is not None:
             if change.fields is None:
-                vanish(self, kind, id)
-            elif (before := state.find(kind, id)) is not None:
-                state.update(kind, id, **change.fields)
-                if kind is Kind.VOLUME and "attachments" in change.fields:
+                vanish(self, change.kind, change.id)
+            elif (before := state.find(change.kind, change.id)) is not None:
+                state.put(changed(before, change.fields))
+                if change.kind is Kind.VOLUME and "attachments" in change.fields:
                     for attachment in before.attachments:
                         refresh_server(state, attachment.server_id)
 
@@ -185,28 +177,18 @@ class FakeCloud:
         self.clock.sleep(until if due is None else min(due, until))
 
 
-class Requests(Protocol):
-    """What ``request`` needs of the object whose methods it wraps."""
-
-    kind: Kind
-    _cloud: FakeCloud
-
-
-C = TypeVar("C", bound=Requests)
-
-
 def request(method: Callable[Concatenate[C, P], R]) -> Callable[Concatenate[C, P], R]:
     """Make a method one request: faults first, then alone with a state that is up to date."""
     name = method.__name__.removeprefix("_")
 
     @wraps(method)
-    def wrapped(self: C, *args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapped(self: C, /, *args: P.args, **kwargs: P.kwargs) -> R:
         cloud = self._cloud  # pyright: ignore[reportPrivateUsage]
-        operation = f"{self.kind.value}.{name}"
-        cloud.faults.calls[operation] += 1
-        if cloud.faults:
+        operation = self.operations + name
+        if cloud.faults.script:
             return _faulty(cloud, operation, self, method, args, kwargs)
         with cloud:
+            cloud.faults.calls[operation] += 1
             result = method(self, *args, **kwargs)
         cloud.clock.wake()
         return result
@@ -223,9 +205,12 @@ def _faulty(cloud: FakeCloud, operation: str, owner: Any, method: Callable[..., 
                 while cloud.clock.now() < until:
                     cloud.clock.sleep(until)
             case Raise(error):
-                raise error
+                # What is raised gets a traceback and a context, of one request only.
+                raise copy.copy(error)
             case Disconnect():
                 raise disconnected()
+            case Fail() if owner.kind not in ERROR_STATUS:
+                raise CloudError(f"{owner.kind.value} have no error status to go to", driver="fake")
             case _:
                 pass
     with cloud:
@@ -242,15 +227,15 @@ def _spoil(cloud: FakeCloud, kind: Kind, behaviour: Behaviour, result: object, a
     """Let what a request has started go wrong."""
     if not isinstance(behaviour, Fail | Hang):
         return
-    value = result if isinstance(result, Resource) else cloud.state.find(kind, args[0])
+    value = result
+    if not isinstance(value, Resource):
+        value = cloud.state.find(kind, args[0]) if isinstance(args[0], str) else None
     if value is None:
         return
     if isinstance(behaviour, Hang):
-        cloud.state.cancel(value.kind, value.id)
+        cloud.state.cancel(value.id)
         return
-    status = ERROR_STATUS.get(value.kind)
-    if status is None:
-        raise CloudError(f"{value.kind.value} have no error status to go to", driver="fake")
+    status = ERROR_STATUS[value.kind]
     fields: dict[str, Any] = {"status": status, "native_status": status.value}
     if value.kind is Kind.SERVER:
         now = to_datetime(cloud.clock.now())
@@ -261,12 +246,12 @@ def _spoil(cloud: FakeCloud, kind: Kind, behaviour: Behaviour, result: object, a
 
 def _facts(cloud: FakeCloud, kind: Kind, args: tuple[Any, ...]) -> Mapping[str, Any]:
     """What a fault may ask about a request: the spec's attributes, or those of the thing that it is about."""
-    first = args[0] if args else None
-    if isinstance(first, str):
-        with cloud as state:
-            value = state.find(kind, first)
-        return {"id": first} if value is None else _attributes(value)
-    return {} if first is None or isinstance(first, Query) else _attributes(first)
+    first = args[0]
+    if not isinstance(first, str):
+        return _attributes(first)
+    with cloud as state:
+        value = state.find(kind, first)
+    return {"id": first} if value is None else _attributes(value)
 
 
 def _attributes(value: Any) -> Mapping[str, Any]:

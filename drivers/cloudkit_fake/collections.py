@@ -20,6 +20,12 @@ class FakeCollection(Generic[V]):
     """The things of one kind, as one project sees them."""
 
     kind: ClassVar[Kind]
+    operations: ClassVar[str]
+    """What the names of its operations start with, as fault scripts have them."""
+
+    def __init_subclass__(cls) -> None:
+        if "kind" in vars(cls):
+            cls.operations = f"{cls.kind.value}."
 
     def __init__(self, cloud: FakeCloud, project_id: str) -> None:
         self._cloud = cloud
@@ -38,26 +44,27 @@ class FakeCollection(Generic[V]):
         table = self._state.tables[self.kind]
         if query.all_projects:
             return tuple(table.values())  # type: ignore[arg-type]
-        return tuple(value for value in table.values() if self._sees(value))  # type: ignore[misc]
+        return tuple(value for value in table.values() if self.sees(value))  # type: ignore[misc]
 
     @request
     def get(self, id: str) -> V:
         """One by its id."""
-        return self._seen(id)
+        return self.seen(id)
 
-    def _sees(self, value: Any) -> bool:
+    def sees(self, value: Any) -> bool:
+        """Whether the project sees a thing of this kind."""
         return bool(value.project_id == self._project_id)
 
-    def _seen(self, id: str) -> V:
+    def seen(self, id: str) -> V:
         """A thing that the project sees; raises NotFound."""
-        value = self._state.find(self.kind, id)
-        if value is None or not self._sees(value):
+        value: Any = self._cloud.state.tables[self.kind].get(id)
+        if value is None or not self.sees(value):
             raise not_found(self.kind, id)
         return value  # type: ignore[no-any-return]
 
     def _own(self, id: str) -> V:
         """A thing of the project itself: what is only shown to it, it cannot change."""
-        value = self._state.find(self.kind, id)
+        value: Any = self._cloud.state.tables[self.kind].get(id)
         if value is None or value.project_id != self._project_id:
             raise not_found(self.kind, id)
         return value  # type: ignore[no-any-return]

@@ -82,7 +82,7 @@ def release_volume(state: State, volume: Volume, server_id: str) -> None:
     """Take a volume from a server."""
     left = tuple(each for each in volume.attachments if each.server_id != server_id)
     status = VolumeStatus.IN_USE if left else VolumeStatus.AVAILABLE
-    state.cancel(Kind.VOLUME, volume.id)
+    state.cancel(volume.id)
     state.update(Kind.VOLUME, volume.id, attachments=left, status=status, native_status=status.value)
 
 
@@ -93,7 +93,7 @@ def vanish(cloud: FakeCloud, kind: Kind, id: str) -> None:
     if value is None:
         return
     if kind is Kind.SERVER:
-        cloud.end_guest(id)
+        cloud.end_guest(id, disk_too=True)
         for port_id in tuple(state.plugged.get(id, ())):
             release_port(state, state.get(Kind.PORT, port_id))
         for volume_id in value.volume_ids:

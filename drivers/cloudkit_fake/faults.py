@@ -22,7 +22,7 @@ from cloudkit.errors import Unavailable
 
 @dataclass(frozen=True, slots=True)
 class Raise:
-    """The request is refused with this error, and does nothing."""
+    """The request is refused with a copy of this error, and does nothing."""
 
     error: Exception
 
@@ -102,12 +102,9 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._script: list[Fault] = []
+        self.script: list[Fault] = []
         self.calls: Counter[str] = Counter()
         """operation → number of requests."""
-
-    def __bool__(self) -> bool:
-        return bool(self._script)
 
     def add(
         self,
@@ -124,19 +121,20 @@ class Faults:
             raise ValueError("skip counts from 0, every from 1")
         fault = Fault(operation, behaviour, dict(where or {}), skip, times, every)
         with self._lock:
-            self._script.append(fault)
+            self.script.append(fault)
         return fault
 
     def clear(self) -> None:
         """Nothing goes wrong any more; the counts start anew."""
         with self._lock:
-            self._script.clear()
+            self.script.clear()
             self.calls.clear()
 
     def met_by(self, operation: str, facts: Mapping[str, Any]) -> list[Behaviour]:
-        """What happens to a request."""
+        """What happens to a request; counts it."""
         with self._lock:
-            return [fault.behaviour for fault in self._script if fault.matches(operation, facts)]
+            self.calls[operation] += 1
+            return [fault.behaviour for fault in self.script if fault.matches(operation, facts)]
 
 
 def disconnected() -> Unavailable:

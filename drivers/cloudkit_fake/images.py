@@ -66,17 +66,18 @@ class Images(Updatable[Image]):
     @request
     def download(self, id: str) -> Iterator[bytes]:
         """The bytes as they were uploaded."""
-        image = self._seen(id)
-        if image.status is not ImageStatus.ACTIVE:
-            raise InvalidState(f"the image {image.name!r} is {image.status}", driver="fake", resource=id)
+        self.usable(id)
         content = self._cloud.blobs.read(id)
         return iter([content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES)])
 
-    def sees(self, image: Image) -> bool:
-        """Whether the project sees an image."""
-        return self._sees(image)
+    def usable(self, id: str) -> Image:
+        """An image that the project sees and that has all its bytes; the caller is in the middle of a request."""
+        image = self.seen(id)
+        if image.status is not ImageStatus.ACTIVE:
+            raise InvalidState(f"the image {image.name!r} is {image.status}", driver="fake", resource=id)
+        return image
 
-    def _sees(self, value: Any) -> bool:
+    def sees(self, value: Any) -> bool:
         return value.project_id == self._project_id or value.visibility in _SHOWN_TO_ALL
 
     def _register(

@@ -54,8 +54,8 @@ class Networks(Updatable[Network]):
                 self._state.remove(Kind.SUBNET, subnet.id)
         self._state.remove(Kind.NETWORK, id)
 
-    def _sees(self, value: Any) -> bool:
-        return value.project_id == self._project_id or value.shared or value.external
+    def sees(self, value: Any) -> bool:
+        return bool(value.project_id == self._project_id or value.shared or value.external)
 
 
 class Subnets(FakeCollection[Subnet]):
@@ -107,14 +107,14 @@ class Subnets(FakeCollection[Subnet]):
         self._state.update(Kind.NETWORK, network.id, subnet_ids=left)
         self._state.remove(Kind.SUBNET, id)
 
-    def _sees(self, value: Any) -> bool:
+    def sees(self, value: Any) -> bool:
         network: Network = self._state.get(Kind.NETWORK, value.network_id)
         return value.project_id == self._project_id or network.shared or network.external
 
 
 def overlap(cidr: IPv4Network | IPv6Network, other: str) -> bool:
     """Whether two ranges have addresses in common."""
-    return cidr.version == ip_network(other).version and cidr.overlaps(ip_network(other))  # type: ignore[arg-type]
+    return cidr.version == ip_network(other).version and cidr.overlaps(ip_network(other))
 
 
 def default_pools(cidr: IPv4Network | IPv6Network, gateway: str | None) -> tuple[tuple[str, str], ...]:

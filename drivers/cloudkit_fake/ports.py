@@ -12,9 +12,11 @@ from cloudkit_fake.cloud import request
 from cloudkit_fake.collections import FakeCollection, not_found
 from cloudkit_fake.derived import COMPUTE_OWNER, free_floating_ips
 from cloudkit_fake.networks import free_addresses
-from cloudkit_fake.security_groups import default_group_id
+from cloudkit_fake.security_groups import check_groups, default_group_id
 
 ROUTER_OWNER = "network:router_interface"
+Reserved = set[tuple[str, str]]
+"""(subnet id, address) of what this request takes: no two of its interfaces get the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +38,13 @@ class Ports(FakeCollection[Port]):
     def create(self, spec: PortSpec) -> Port:
         """Make one; raises Conflict for an address that is taken."""
         network = self._network(spec.network_id)
-        fixed_ips = self._choose(network, spec.fixed_ips)
+        fixed_ips = self._choose(network, spec.fixed_ips, Reserved())
         if spec.mac is not None and any(port.mac == spec.mac for port in self._state.all(Kind.PORT)):
             raise AlreadyExists(f"the MAC {spec.mac} belongs to another port", driver="fake")
         groups = spec.security_group_ids
         if groups is None:
             groups = (default_group_id(self._cloud, self._project_id),)
-        for group_id in groups:
-            self._state.get(Kind.SECURITY_GROUP, group_id)
+        check_groups(self._state, self._project_id, groups)
         self._check_quota("ports")
         return self._make(spec, network.id, fixed_ips, groups, mac=spec.mac)
 
@@ -60,11 +61,22 @@ class Ports(FakeCollection[Port]):
 
     # ---------------------------------------------------------------- for servers; the caller is in a request
 
-    def plan(self, nic: Nic, group_ids: tuple[str, ...]) -> Plug:
-        """Check an interface that is asked for, and choose its addresses; changes nothing."""
+    def plan(self, nics: tuple[Nic, ...], group_ids: tuple[str, ...]) -> list[Plug]:
+        """Check the interfaces that are asked for, and choose their addresses; changes nothing."""
+        check_groups(self._state, self._project_id, group_ids)
+        if not nics:
+            return []
+        plugs: list[Plug] = []
+        reserved = Reserved()
+        for nic in nics:
+            plugs.append(self._plan_one(nic, group_ids, reserved, {plug.port_id for plug in plugs}))
+        self._check_quota("ports", sum(plug.port_id is None for plug in plugs))
+        return plugs
+
+    def _plan_one(self, nic: Nic, group_ids: tuple[str, ...], reserved: Reserved, planned: set[str | None]) -> Plug:
         if nic.port_id is not None:
             port = self._own(nic.port_id)
-            if port.device_id:
+            if port.device_id or port.id in planned:
                 raise InUse(f"the port {port.name or port.id!r} is in use", driver="fake", resource=port.id)
             return Plug(port.id, port.network_id, port.fixed_ips, port.security_group_ids)
         if nic.network_id is None:
@@ -77,9 +89,7 @@ class Ports(FakeCollection[Port]):
                 resource=network.id,
                 hint="Create a subnet on it first.",
             )
-        fixed_ips = self._choose(network, (FixedIpSpec(ip=nic.fixed_ip),) if nic.fixed_ip else ())
-        for group_id in group_ids:
-            self._state.get(Kind.SECURITY_GROUP, group_id)
+        fixed_ips = self._choose(network, (FixedIpSpec(ip=nic.fixed_ip),) if nic.fixed_ip else (), reserved)
         return Plug(None, network.id, fixed_ips, group_ids)
 
     def plug_in(self, plug: Plug, server_id: str, spec: Spec) -> None:
@@ -95,13 +105,9 @@ class Ports(FakeCollection[Port]):
                 native_status=active.value,
             )
             return
-        fixed_ips = plug.fixed_ips
-        if any(fixed.ip in self._state.taken.get(fixed.subnet_id, ()) for fixed in fixed_ips):
-            # Another interface of the same server was planned with the same free address.
-            fixed_ips = self._choose(self._network(plug.network_id), ())
         groups = plug.group_ids or (default_group_id(self._cloud, self._project_id),)
         nameless = Spec(name="", mark=spec.mark)
-        port = self._make(nameless, plug.network_id, fixed_ips, groups, server_id, COMPUTE_OWNER)
+        port = self._make(nameless, plug.network_id, plug.fixed_ips, groups, server_id, COMPUTE_OWNER)
         self._state.secrets[port.id] = {"owned": True}
 
     def make_interface(self, router_id: str, subnet: Subnet, spec: Spec) -> Port:
@@ -118,39 +124,42 @@ class Ports(FakeCollection[Port]):
             raise not_found(Kind.NETWORK, id)
         return network
 
-    def _choose(self, network: Network, wishes: tuple[FixedIpSpec, ...]) -> tuple[FixedIp, ...]:
+    def _choose(self, network: Network, wishes: tuple[FixedIpSpec, ...], reserved: Reserved) -> tuple[FixedIp, ...]:
         """Addresses on a network: those asked for, or one of each IP version, as Neutron does."""
         subnets: list[Subnet] = [self._state.get(Kind.SUBNET, id) for id in network.subnet_ids]
         if wishes:
-            return tuple(self._fulfil(subnets, wish) for wish in wishes)
+            return tuple(self._fulfil(subnets, wish, reserved) for wish in wishes)
         chosen: list[FixedIp] = []
         for version in (4, 6):
             of_version = [subnet for subnet in subnets if subnet.ip_version == version]
             if of_version:
-                chosen.append(self._any_of(of_version))
+                chosen.append(self._any_of(of_version, reserved))
         return tuple(chosen)
 
-    def _fulfil(self, subnets: list[Subnet], wish: FixedIpSpec) -> FixedIp:
+    def _fulfil(self, subnets: list[Subnet], wish: FixedIpSpec, reserved: Reserved) -> FixedIp:
         if wish.subnet_id is not None:
             subnets = [subnet for subnet in subnets if subnet.id == wish.subnet_id]
             if not subnets:
                 raise InvalidRequest("the subnet belongs to another network", driver="fake", resource=wish.subnet_id)
         if wish.ip is None:
-            return self._any_of(subnets)
+            return self._any_of(subnets, reserved)
         address = ip_address(wish.ip)
         for subnet in subnets:
             cidr = ip_network(subnet.cidr)
             if address in cidr and address not in (cidr.network_address, cidr.broadcast_address):
-                if wish.ip == subnet.gateway_ip or wish.ip in self._state.taken.get(subnet.id, ()):
+                taken = wish.ip == subnet.gateway_ip or wish.ip in self._state.taken.get(subnet.id, ())
+                if taken or (subnet.id, wish.ip) in reserved:
                     raise Conflict(f"the address {wish.ip} is taken", driver="fake")
+                reserved.add((subnet.id, wish.ip))
                 return FixedIp(ip=wish.ip, subnet_id=subnet.id)
         raise InvalidRequest(f"{wish.ip} is no usable address of a subnet of the network", driver="fake")
 
-    def _any_of(self, subnets: list[Subnet]) -> FixedIp:
+    def _any_of(self, subnets: list[Subnet], reserved: Reserved) -> FixedIp:
         for subnet in subnets:
-            ip = next(free_addresses(self._state, subnet), None)
-            if ip is not None:
-                return FixedIp(ip=ip, subnet_id=subnet.id)
+            for ip in free_addresses(self._state, subnet):
+                if (subnet.id, ip) not in reserved:
+                    reserved.add((subnet.id, ip))
+                    return FixedIp(ip=ip, subnet_id=subnet.id)
         cidrs = ", ".join(subnet.cidr for subnet in subnets)
         raise Conflict(
             f"the subnet {cidrs} has no free address left",

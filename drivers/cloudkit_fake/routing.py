@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
+from typing import Any
 
 from cloudkit.errors import AlreadyExists, Conflict, InUse, InvalidRequest, NotFound
 from cloudkit.types import (
@@ -98,9 +99,8 @@ class Routers(FakeCollection[Router]):
     def _take_gateway(self, network_id: str | None) -> tuple[str, ...]:
         if network_id is None:
             return ()
-        return tuple(
-            ip for subnet in external_subnets(self._state, network_id)[:1] for ip in [take_free(self._state, subnet)]
-        )
+        subnets = external_subnets(self._state, network_id)
+        return (take_free(self._state, subnets),) if subnets else ()
 
     def _give_back_gateway(self, router: Router) -> None:
         if router.external_network_id is not None:
@@ -126,9 +126,9 @@ class FloatingIps(FakeCollection[FloatingIp]):
         if not subnets:
             raise Conflict("the external network has no subnet to take an address from", driver="fake")
         self._check_quota("floating_ips")
-        way = None if spec.port_id is None else self._way(spec.port_id, None, spec.external_network_id)
-        ip = take_free(self._state, subnets[0]) if spec.ip is None else _take(self._state, subnets, spec.ip)
-        fields = self._common(spec) | {"name": ip}
+        way = None if spec.port_id is None else self._way(spec.port_id, None, spec.external_network_id, None)
+        ip = take_free(self._state, subnets) if spec.ip is None else _take(self._state, subnets, spec.ip)
+        fields: dict[str, Any] = {**self._common(spec), "name": ip}
         floating_ip = self._state.put(
             FloatingIp(
                 **fields,
@@ -160,7 +160,7 @@ class FloatingIps(FakeCollection[FloatingIp]):
             )
             self._refresh(before)
             return floating_ip
-        way = self._way(port_id, fixed_ip, floating_ip.external_network_id)
+        way = self._way(port_id, fixed_ip, floating_ip.external_network_id, id)
         before = floating_ip.port_id
         floating_ip = self._translate(id, *way)
         if before != port_id:
@@ -179,7 +179,9 @@ class FloatingIps(FakeCollection[FloatingIp]):
         if port is not None and port.device_id:
             refresh_server(self._state, port.device_id)
 
-    def _way(self, port_id: str, fixed_ip: str | None, external_network_id: str) -> tuple[Port, str, str]:
+    def _way(
+        self, port_id: str, fixed_ip: str | None, external_network_id: str, own_id: str | None
+    ) -> tuple[Port, str, str]:
         """The port, its address and the router that leads from it to the external network."""
         port: Port | None = self._state.find(Kind.PORT, port_id)
         if port is None or port.project_id != self._project_id:
@@ -187,11 +189,9 @@ class FloatingIps(FakeCollection[FloatingIp]):
         candidates = [fixed for fixed in port.fixed_ips if fixed_ip in (None, fixed.ip) and ":" not in fixed.ip]
         if not candidates:
             raise InvalidRequest(f"the port has no IPv4 address {fixed_ip or 'at all'}", driver="fake")
-        for floating_ip in self._state.all(Kind.FLOATING_IP):
-            if floating_ip.port_id == port_id and floating_ip.fixed_ip == candidates[0].ip:
-                raise Conflict(
-                    f"the floating IP {floating_ip.ip} is translated to {floating_ip.fixed_ip} already", driver="fake"
-                )
+        for other in self._state.all(Kind.FLOATING_IP):
+            if other.port_id == port_id and other.fixed_ip == candidates[0].ip and other.id != own_id:
+                raise Conflict(f"the floating IP {other.ip} is translated to {other.fixed_ip} already", driver="fake")
         for fixed in candidates:
             for router in self._state.all(Kind.ROUTER):
                 leads_out = router.external_network_id == external_network_id
@@ -225,20 +225,23 @@ def external_subnets(state: State, network_id: str) -> list[Subnet]:
     return [subnet for subnet in subnets if subnet.ip_version == 4]
 
 
-def take_free(state: State, subnet: Subnet) -> str:
-    """Take any address of an external subnet."""
-    ip = next(free_addresses(state, subnet), None)
-    if ip is None:
-        raise Conflict(f"the external subnet {subnet.cidr} has no free address left", driver="fake")
-    state.taken.setdefault(subnet.id, set[str]()).add(ip)
-    return ip
+def take_free(state: State, subnets: list[Subnet]) -> str:
+    """Take any address of an external network."""
+    for subnet in subnets:
+        for ip in free_addresses(state, subnet):
+            state.taken.setdefault(subnet.id, set[str]()).add(ip)
+            return ip
+    cidrs = ", ".join(subnet.cidr for subnet in subnets)
+    raise Conflict(f"the external network has no free address left ({cidrs})", driver="fake")
 
 
 def _take(state: State, subnets: list[Subnet], ip: str) -> str:
+    address = ip_address(ip)
     for subnet in subnets:
         if ip in state.taken.get(subnet.id, ()):
             raise AlreadyExists(f"the address {ip} is taken", driver="fake", resource=ip)
-        if ip in set(free_addresses(state, subnet)):
+        pools = [(IPv4Address(low), IPv4Address(high)) for low, high in subnet.allocation_pools]
+        if isinstance(address, IPv4Address) and any(low <= address <= high for low, high in pools):
             state.taken.setdefault(subnet.id, set[str]()).add(ip)
             return ip
     raise InvalidRequest(f"{ip} is no address that the external network gives", driver="fake")

@@ -10,8 +10,8 @@ from cloudkit.errors import AlreadyExists, InUse, InvalidRequest, NotFound
 from cloudkit.types import Kind, RuleSpec, SecurityGroup, SecurityGroupRule, SecurityGroupSpec
 from cloudkit_fake.clock import to_datetime
 from cloudkit_fake.cloud import FakeCloud, request
-from cloudkit_fake.collections import FakeCollection
-from cloudkit_fake.state import new_id
+from cloudkit_fake.collections import FakeCollection, not_found
+from cloudkit_fake.state import State, new_id
 
 DEFAULT = "default"
 
@@ -25,7 +25,7 @@ class SecurityGroups(FakeCollection[SecurityGroup]):
     def _list(self, query: Query) -> tuple[SecurityGroup, ...]:
         default_group_id(self._cloud, self._project_id)
         groups = self._state.all(Kind.SECURITY_GROUP)
-        return tuple(group for group in groups if query.all_projects or self._sees(group))
+        return tuple(group for group in groups if query.all_projects or self.sees(group))
 
     @request
     def create(self, spec: SecurityGroupSpec) -> SecurityGroup:
@@ -52,7 +52,7 @@ class SecurityGroups(FakeCollection[SecurityGroup]):
         """Allow something."""
         group = self._own(id)
         if spec.remote_group_id is not None:
-            self._state.get(Kind.SECURITY_GROUP, spec.remote_group_id)
+            self._own(spec.remote_group_id)
         rule = SecurityGroupRule(
             id=new_id(),
             direction=spec.direction,
@@ -80,6 +80,14 @@ class SecurityGroups(FakeCollection[SecurityGroup]):
         if len(left) == len(group.rules):
             raise NotFound(f"the group {group.name!r} has no rule {rule_id!r}", driver="fake", resource=rule_id)
         self._change(id, rules=left)
+
+
+def check_groups(state: State, project_id: str, ids: tuple[str, ...]) -> None:
+    """Raise NotFound unless all of them are the project's."""
+    for id in ids:
+        group: SecurityGroup | None = state.find(Kind.SECURITY_GROUP, id)
+        if group is None or group.project_id != project_id:
+            raise not_found(Kind.SECURITY_GROUP, id)
 
 
 def default_group_id(cloud: FakeCloud, project_id: str) -> str:

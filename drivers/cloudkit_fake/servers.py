@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from cloudkit.errors import InvalidRequest, InvalidState
@@ -10,7 +11,6 @@ from cloudkit.types import (
     Flavor,
     Image,
     ImageSpec,
-    ImageStatus,
     Kind,
     Server,
     ServerSpec,
@@ -23,11 +23,12 @@ from cloudkit_fake.collections import Updatable, not_found
 from cloudkit_fake.derived import refresh_server
 from cloudkit_fake.images import Images
 from cloudkit_fake.ports import Ports
-from cloudkit_fake.volumes import Volumes
+from cloudkit_fake.security_groups import check_groups
+from cloudkit_fake.small_kinds import Flavors, KeyPairs
+from cloudkit_fake.volumes import ROOT_DEVICE, Volumes
 
 S = ServerStatus
 GIB = 1 << 30
-ROOT_DEVICE = "/dev/vda"
 
 
 class Servers(Updatable[Server]):
@@ -37,7 +38,11 @@ class Servers(Updatable[Server]):
 
     def __init__(self, cloud: FakeCloud, project_id: str) -> None:
         super().__init__(cloud, project_id)
+        self._flavors = Flavors(cloud, project_id)
+        self._images = Images(cloud, project_id)
+        self._key_pairs = KeyPairs(cloud, project_id)
         self._ports = Ports(cloud, project_id)
+        self._volumes = Volumes(cloud, project_id)
 
     # ---------------------------------------------------------------- life
 
@@ -45,23 +50,21 @@ class Servers(Updatable[Server]):
     def create(self, spec: ServerSpec) -> Server:
         """Boot one: BUILD, and ACTIVE after ``boot_seconds``."""
         state = self._state
-        flavor = self._flavor(spec.flavor_id)
+        flavor = self._flavors.seen(spec.flavor_id)
         disk_bytes = self._check_boot_source(spec, flavor)
-        if spec.key_pair is not None:
-            self._public_key(spec.key_pair)
+        key_pair = None if spec.key_pair is None else self._key_pairs.seen(spec.key_pair)
         self._check_group(spec)
         self._check_quota("servers")
-        self._check_size_quotas(flavor)
-        plugs = [self._ports.plan(nic, spec.security_group_ids) for nic in spec.nics]
+        self._check_size_quotas(flavor, {})
+        plugs = self._ports.plan(spec.nics, spec.security_group_ids)
         fields = self._common(spec)
         id: str = fields["id"]
         secret: dict[str, Any] = {"vcpus": flavor.vcpus, "ram_mib": flavor.ram_mib, "disk_bytes": disk_bytes}
-        if spec.key_pair is not None:
+        if key_pair is not None:
             # Nova copies the key: deleting the key pair later does not lock anybody out.
-            secret["public_key"] = self._public_key(spec.key_pair)
+            secret["public_key"] = key_pair.public_key
         if spec.user_data is not None:
             secret["user_data"] = spec.user_data.decode("latin-1")
-        state.secrets[id] = secret
         server = Server(
             **fields,
             status=S.BUILD,
@@ -75,6 +78,7 @@ class Servers(Updatable[Server]):
             host_key=console.new_host_key(secret) if spec.inject_host_key else None,
             task="spawning",
         )
+        state.secrets[id] = secret
         state.put(server)
         self._cloud.later(Kind.SERVER, id, self._cloud.boot_seconds, **_is(S.ACTIVE))
         if not (plugs or spec.boot_volume_id or spec.server_group_id):
@@ -82,7 +86,7 @@ class Servers(Updatable[Server]):
         for plug in plugs:
             self._ports.plug_in(plug, id, spec)
         if spec.boot_volume_id is not None:
-            Volumes(self._cloud, self._project_id).plug_in(spec.boot_volume_id, id, ROOT_DEVICE)
+            self._volumes.plug_in(spec.boot_volume_id, id, ROOT_DEVICE)
         if spec.server_group_id is not None:
             group = state.get(Kind.SERVER_GROUP, spec.server_group_id)
             state.update(Kind.SERVER_GROUP, group.id, server_ids=(*group.server_ids, id))
@@ -152,7 +156,7 @@ class Servers(Updatable[Server]):
     @request
     def resize(self, id: str, flavor_id: str) -> None:
         """ACTIVE or SHUTOFF → RESIZE → VERIFY_RESIZE."""
-        server, flavor = self._own(id), self._flavor(flavor_id)
+        server, flavor = self._own(id), self._flavors.seen(flavor_id)
         if flavor_id == server.flavor_id:
             raise InvalidRequest(f"the server has the flavor {flavor.name!r} already", driver="fake", resource=id)
         secret = self._state.secrets[id]
@@ -162,6 +166,7 @@ class Servers(Updatable[Server]):
                 driver="fake",
                 hint="Disks do not shrink: take a flavor with as large a one.",
             )
+        self._check_size_quotas(flavor, secret)
         self._go(id, (S.ACTIVE, S.SHUTOFF), "resize_prep", S.VERIFY_RESIZE, meanwhile=S.RESIZE)
         old = {name: secret[name] for name in ("vcpus", "ram_mib", "disk_bytes")}
         secret["before"] = {"flavor_id": server.flavor_id, "status": server.status.value, **old}
@@ -188,13 +193,13 @@ class Servers(Updatable[Server]):
     def rebuild(self, id: str, image_id: str) -> None:
         """ACTIVE, SHUTOFF or ERROR → REBUILD → ACTIVE (a stopped one stays stopped)."""
         server = self._own(id)
-        image = self._image(image_id)
+        image = self._images.usable(image_id)
         if server.flavor_id is not None and (flavor := self._state.find(Kind.FLAVOR, server.flavor_id)) is not None:
             _check_fit(image, flavor)
         after = S.SHUTOFF if server.status is S.SHUTOFF else S.ACTIVE
         seconds = self._cloud.boot_seconds
         self._go(id, (S.ACTIVE, S.SHUTOFF, S.ERROR), "rebuilding", after, seconds, meanwhile=S.REBUILD)
-        self._cloud.end_guest(id)
+        self._cloud.end_guest(id, disk_too=True)
         console.forget_host_key(self._state.secrets[id])
         self._change(id, image_id=image_id, fault=None, host_key=None)
 
@@ -202,7 +207,7 @@ class Servers(Updatable[Server]):
     def rescue(self, id: str, image_id: str | None) -> None:
         """ACTIVE, SHUTOFF or ERROR → RESCUE."""
         if image_id is not None:
-            self._image(image_id)
+            self._images.usable(image_id)
         before = self._own(id).status
         self._go(id, (S.ACTIVE, S.SHUTOFF, S.ERROR), "rescuing", S.RESCUE, self._cloud.boot_seconds, meanwhile=before)
         self._cloud.end_guest(id)
@@ -228,9 +233,10 @@ class Servers(Updatable[Server]):
     @request
     def set_security_groups(self, id: str, security_group_ids: tuple[str, ...]) -> None:
         """Change the groups of all its ports."""
-        self._own(id)
-        for group_id in security_group_ids:
-            self._state.get(Kind.SECURITY_GROUP, group_id)
+        server = self._own(id)
+        if server.locked:
+            raise _locked(server)
+        check_groups(self._state, self._project_id, security_group_ids)
         for port_id in self._state.plugged.get(id, ()):
             self._state.update(Kind.PORT, port_id, security_group_ids=security_group_ids)
         refresh_server(self._state, id)
@@ -246,23 +252,17 @@ class Servers(Updatable[Server]):
         text = console.boot_log(server, self._state.secrets[id])
         return text if lines is None else "".join(text.splitlines(keepends=True)[-lines:])
 
+    @request
     def endpoints(self, id: str, port: int) -> tuple[Endpoint, ...]:
         """A listener on loopback for the SSH port of a running server, started on demand; no other port."""
-        running = self._reachable(id)
-        if port != 22 or not running:
-            return ()
-        return (self._cloud.guests.endpoint(id),)
-
-    @request
-    def _reachable(self, id: str) -> bool:
-        return self._own(id).status in (S.ACTIVE, S.RESCUE)
+        running = self._own(id).status in (S.ACTIVE, S.RESCUE)
+        return (self._cloud.guests.endpoint(id),) if running and port == 22 else ()
 
     @request
     def create_image(self, id: str, spec: ImageSpec) -> Image:
         """An image with the server's root disk, as far as the fake has one: what it was made from."""
         server = self._allowed(id, (S.ACTIVE, S.SHUTOFF, S.PAUSED, S.SUSPENDED))
-        images = Images(self._cloud, self._project_id)
-        return images.copy(spec, server, self._state.secrets[id]["disk_bytes"])
+        return self._images.copy(spec, server, self._state.secrets[id]["disk_bytes"])
 
     # ---------------------------------------------------------------- parts
 
@@ -304,52 +304,35 @@ class Servers(Updatable[Server]):
         secret.update(vcpus=flavor.vcpus, ram_mib=flavor.ram_mib, disk_bytes=disk_bytes)
         self._change(id, flavor_id=flavor.id)
 
-    def _flavor(self, id: str) -> Flavor:
-        flavor: Flavor | None = self._state.find(Kind.FLAVOR, id)
-        if flavor is None:
-            raise not_found(Kind.FLAVOR, id)
-        return flavor
-
-    def _image(self, id: str) -> Image:
-        image: Image | None = self._state.find(Kind.IMAGE, id)
-        if image is None or not Images(self._cloud, self._project_id).sees(image):
-            raise not_found(Kind.IMAGE, id)
-        if image.status is not ImageStatus.ACTIVE:
-            raise InvalidState(f"the image {image.name!r} is {image.status}", driver="fake", resource=id)
-        return image
-
-    def _public_key(self, name: str) -> str:
-        for key_pair in self._state.all(Kind.KEY_PAIR):
-            if key_pair.name == name and key_pair.project_id == self._project_id:
-                return key_pair.public_key  # type: ignore[no-any-return]
-        raise not_found(Kind.KEY_PAIR, name)
-
     def _check_boot_source(self, spec: ServerSpec, flavor: Flavor) -> int:
         """Size of the root disk in bytes."""
         if spec.boot_volume_id is not None:
-            volume: Volume = Volumes(self._cloud, self._project_id).free(spec.boot_volume_id)
+            volume: Volume = self._volumes.free(spec.boot_volume_id)
             if not volume.bootable:
                 raise InvalidRequest(f"the volume {volume.name!r} is not bootable", driver="fake", resource=volume.id)
             return volume.size_gib * GIB
         if spec.image_id is None:
             raise InvalidRequest("a server needs an image or a boot volume", driver="fake", resource=spec.name)
-        image = self._image(spec.image_id)
+        image = self._images.usable(spec.image_id)
         _check_fit(image, flavor)
         return flavor.disk_gib * GIB or image.virtual_size_bytes or 0
 
     def _check_group(self, spec: ServerSpec) -> None:
         if spec.server_group_id is not None:
-            group = self._state.get(Kind.SERVER_GROUP, spec.server_group_id)
+            group = self._state.find(Kind.SERVER_GROUP, spec.server_group_id)
+            if group is None or group.project_id != self._project_id:
+                raise not_found(Kind.SERVER_GROUP, spec.server_group_id)
             if group.policy == "anti-affinity" and group.server_ids:
                 raise InvalidRequest(
                     f"the group {group.name!r} keeps its servers on different hosts, and there is one host",
                     driver="fake",
                 )
 
-    def _check_size_quotas(self, flavor: Flavor) -> None:
-        for name, more in (("vcpus", flavor.vcpus), ("ram_mib", flavor.ram_mib)):
+    def _check_size_quotas(self, flavor: Flavor, before: Mapping[str, int]) -> None:
+        for name, size in (("vcpus", flavor.vcpus), ("ram_mib", flavor.ram_mib)):
+            more = size - before.get(name, 0)
             limit = self._cloud.quotas.get(name, -1)
-            if limit >= 0:
+            if limit >= 0 and more > 0:
                 self._require(name, size_used(self._cloud, self._project_id, name), more, limit)
 
 

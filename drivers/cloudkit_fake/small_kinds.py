@@ -44,10 +44,10 @@ class Flavors(FakeCollection[Flavor]):
     def delete(self, id: str) -> None:
         """Delete one; servers keep their size."""
         # Presets belong to nobody, and Nova lets its administrator delete them.
-        self._seen(id)
+        self.seen(id)
         self._state.remove(Kind.FLAVOR, id)
 
-    def _sees(self, value: Any) -> bool:
+    def sees(self, value: Any) -> bool:
         return value.project_id == self._project_id or value.visibility is Visibility.PUBLIC
 
 
@@ -62,8 +62,8 @@ class KeyPairs(FakeCollection[KeyPair]):
         if self._find(spec.name) is not None:
             raise AlreadyExists(f"there is a key pair {spec.name!r} already", driver="fake", resource=spec.name)
         self._check_quota("key_pairs")
-        fields = self._common(spec)
-        key_pair = KeyPair(**(fields | {"id": spec.name}), public_key=spec.public_key, fingerprint=spec.fingerprint)
+        fields: dict[str, Any] = {**self._common(spec), "id": spec.name}
+        key_pair = KeyPair(**fields, public_key=spec.public_key, fingerprint=spec.fingerprint)
         # Two projects may have the same name: the table's key is not the value's id.
         self._state.tables[Kind.KEY_PAIR][f"{self._project_id}/{spec.name}"] = key_pair
         return key_pair
@@ -78,7 +78,7 @@ class KeyPairs(FakeCollection[KeyPair]):
     def _find(self, name: str) -> KeyPair | None:
         return self._state.find(Kind.KEY_PAIR, f"{self._project_id}/{name}")  # type: ignore[no-any-return]
 
-    def _seen(self, id: str) -> KeyPair:
+    def seen(self, id: str) -> KeyPair:
         key_pair = self._find(id)
         if key_pair is None:
             raise not_found(Kind.KEY_PAIR, id)

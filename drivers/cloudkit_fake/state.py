@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 from cloudkit.errors import NotFound
@@ -18,7 +20,7 @@ from cloudkit.types import FloatingIp, Kind, Port, Resource, Router
 V = TypeVar("V", bound=Resource)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Change:
     """What happens to a thing at a time.
 
@@ -26,6 +28,8 @@ class Change:
         fields: attribute → its new value; None: the thing is gone.
     """
 
+    kind: Kind
+    id: str
     due: float
     fields: dict[str, Any] | None
 
@@ -36,18 +40,20 @@ class State:
 
     Attributes:
         secrets: id → what belongs to a thing and no value shows: private host keys, an image's file.
-        later: what is to happen, one change a thing.
+        later: id → what is to happen to the thing.
+        queue: the same by time, and what was called off.
+        taken: subnet id → addresses that are taken, derived from ports, routers and floating IPs.
+        plugged: device id → ids of its ports, derived from the ports.
     """
 
     cloud_id: str
     tables: dict[Kind, dict[str, Resource]] = field(default_factory=lambda: {kind: {} for kind in Kind})
-    secrets: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
-    later: dict[tuple[Kind, str], Change] = field(default_factory=dict[tuple[Kind, str], Change])
-    queue: list[tuple[float, str, str, Kind]] = field(default_factory=list[tuple[float, str, str, Kind]])
+    secrets: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]], repr=False)
+    later: dict[str, Change] = field(default_factory=dict[str, Change])
+    queue: list[tuple[float, int, Change]] = field(default_factory=list[tuple[float, int, Change]])
     taken: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
-    """subnet id → addresses that are taken, derived from ports, routers and floating IPs."""
     plugged: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    """device id → ids of its ports, derived from the ports."""
+    _scheduled: int = 0
 
     def put(self, value: V) -> V:
         """Store a thing, new or changed."""
@@ -75,7 +81,7 @@ class State:
 
     def update(self, kind: Kind, id: str, **fields: Any) -> Any:
         """Change attributes of a thing; returns it."""
-        return self.put(replace(self.get(kind, id), **fields))
+        return self.put(changed(self.get(kind, id), fields))
 
     def remove(self, kind: Kind, id: str) -> None:
         """Forget a thing and all that belongs to it."""
@@ -83,34 +89,38 @@ class State:
         if kind is Kind.PORT:
             self._forget_port(value)
         self.secrets.pop(id, None)
-        self.later.pop((kind, id), None)
+        self.taken.pop(id, None)
+        self.later.pop(id, None)
 
     def schedule(self, kind: Kind, id: str, due: float, fields: dict[str, Any] | None) -> None:
         """Let something happen to a thing later, instead of what was to happen."""
-        self.later[kind, id] = Change(due, fields)
-        heapq.heappush(self.queue, (due, kind.value, id, kind))
+        self.later.pop(id, None)
+        change = self.later[id] = Change(kind, id, due, fields)
+        self._scheduled += 1
+        # The number keeps what is due at the same time in order.
+        heapq.heappush(self.queue, (due, self._scheduled, change))
 
-    def cancel(self, kind: Kind, id: str) -> None:
+    def cancel(self, id: str) -> None:
         """What was to happen to a thing does not."""
-        self.later.pop((kind, id), None)
+        self.later.pop(id, None)
 
     def next_due(self) -> float | None:
         """When something happens next."""
         while self.queue:
-            due, _, id, kind = self.queue[0]
-            change = self.later.get((kind, id))
-            if change is not None and change.due == due:
+            due, _, change = self.queue[0]
+            if self.later.get(change.id) is change:
                 return due
             heapq.heappop(self.queue)
         return None
 
-    def pop_due(self, now: float) -> tuple[Kind, str, Change] | None:
+    def pop_due(self, now: float) -> Change | None:
         """The first change that is due, taken off the queue."""
-        due = self.next_due()
-        if due is None or due > now:
-            return None
-        _, _, id, kind = heapq.heappop(self.queue)
-        return kind, id, self.later.pop((kind, id))
+        while self.queue and self.queue[0][0] <= now:
+            change = heapq.heappop(self.queue)[2]
+            if self.later.get(change.id) is change:
+                del self.later[change.id]
+                return change
+        return None
 
     def rebuild(self) -> None:
         """Derive what is derived, after the state was loaded."""
@@ -123,8 +133,9 @@ class State:
         for floating_ip in self.tables[Kind.FLOATING_IP].values():
             taken = cast(FloatingIp, floating_ip)
             self._note_external(taken.external_network_id, (taken.ip,))
-        self.queue = [(change.due, kind.value, id, kind) for (kind, id), change in self.later.items()]
+        self.queue = [(change.due, number, change) for number, change in enumerate(self.later.values())]
         heapq.heapify(self.queue)
+        self._scheduled = len(self.queue)
 
     def _note_port(self, port: Port) -> None:
         for fixed in port.fixed_ips:
@@ -147,6 +158,27 @@ class State:
             self.plugged[port.device_id].remove(port.id)
             if not self.plugged[port.device_id]:
                 del self.plugged[port.device_id]
+
+
+@cache
+def _layout(
+    type_: type[Resource],
+) -> tuple[Callable[[Any], tuple[Any, ...]], Mapping[str, Callable[[Any, Any], None]]]:
+    """How all attributes of a kind of values are read, and each one set."""
+    names = [each.name for each in fields(type_)]
+    return attrgetter(*names), {name: getattr(type_, name).__set__ for name in names}
+
+
+def changed(value: V, fields: Mapping[str, Any]) -> V:
+    """The value with other attributes: what ``dataclasses.replace`` does, at less than half the cost."""
+    type_: Any = type(value)
+    read, setters = _layout(type_)
+    new: V = object.__new__(type_)
+    for set_attribute, attribute in zip(setters.values(), read(value), strict=False):
+        set_attribute(new, attribute)
+    for name, attribute in fields.items():
+        setters[name](new, attribute)
+    return new
 
 
 def new_id() -> str:

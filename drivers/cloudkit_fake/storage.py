@@ -12,16 +12,19 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from cloudkit._schema import SchemaError, from_data, to_data
 from cloudkit.errors import ConfigError, NotFound
-from cloudkit.types import VALUE_TYPES, Kind
+from cloudkit.types import VALUE_TYPES, Kind, Resource
 from cloudkit_fake.state import Change, State
 
 FORMAT = "cloudkit-fake-1"
 ORPHAN_AGE_S = 3600.0
+Encoded = dict[int, tuple[Resource, Any]]
+"""The identity of a value → the value, so that no other one gets this identity, and its JSON data."""
 
 
 class Blobs(Protocol):
@@ -87,6 +90,7 @@ class Storage:
         self._lock_fd: int | None = None
         self._stamp: tuple[int, int, int] | None = None
         self._text = ""
+        self._encoded: Encoded = {}
 
     def load(self, empty: State, fill: Callable[[State], None]) -> State:
         """The state in the file, or a new one where there is no file."""
@@ -117,6 +121,10 @@ class Storage:
             return
         try:
             self._write(state)
+        except BaseException:
+            # What could not be kept did not happen: the next request reads the file again.
+            self._stamp = None
+            raise
         finally:
             self._unlock()
 
@@ -128,7 +136,7 @@ class Storage:
             state = decode(json.loads(text))
         except OSError as error:
             raise ConfigError(f"{self._path}: cannot be read: {error.strerror}", driver="fake") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, NotFound) as error:
             raise ConfigError(
                 f"{self._path}: this is no fake cloud's file, or it is damaged",
                 driver="fake",
@@ -139,10 +147,11 @@ class Storage:
         return state
 
     def _write(self, state: State) -> None:
-        text = json.dumps(encode(state), separators=(",", ":"))
+        text = json.dumps(encode(state, self._encoded), separators=(",", ":"))
         if text == self._text:
             return
-        part = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
+        # One name is enough: whoever writes has the lock, and what a killed process has left is written over.
+        part = self._path.with_name(f"{self._path.name}.part")
         try:
             # It holds private host keys.
             fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -180,18 +189,28 @@ class Storage:
 # ---------------------------------------------------------------- the state as JSON
 
 
-def encode(state: State) -> dict[str, Any]:
-    """The state as JSON data."""
+def encode(state: State, encoded: Encoded | None = None) -> dict[str, Any]:
+    """The state as JSON data; ``encoded`` keeps that of values, which never change, from one call to the next."""
+    before = encoded or {}
+    after = {
+        id(value): before.get(id(value)) or (value, to_data(value))
+        for table in state.tables.values()
+        for value in table.values()
+    }
+    if encoded is not None:
+        encoded.clear()
+        encoded.update(after)
     return {
         "format": FORMAT,
         "cloud_id": state.cloud_id,
         "things": {
-            kind.value: {key: to_data(value) for key, value in table.items()} for kind, table in state.tables.items()
+            kind.value: {key: after[id(value)][1] for key, value in table.items()}
+            for kind, table in state.tables.items()
         },
         "secrets": state.secrets,
         "later": [
-            [kind.value, id, change.due, None if change.fields is None else to_data_map(change.fields)]
-            for (kind, id), change in state.later.items()
+            [change.kind.value, change.id, change.due, change.fields and to_data_map(change.fields)]
+            for change in state.later.values()
         ],
     }
 
@@ -209,13 +228,46 @@ def decode(data: Any) -> State:
     for kind, table in state.tables.items():
         for key, item in data["things"].get(kind.value, {}).items():
             table[key] = from_data(VALUE_TYPES[kind], item)
-    state.secrets = cast("dict[str, dict[str, Any]]", data["secrets"])
+            if key not in (item["id"], f"{item['project_id']}/{item['name']}"):
+                raise SchemaError(f"{kind.value} has {item['id']} at another place")
+    state.secrets = _decode_secrets(data["secrets"])
     for name, id, due, fields in data["later"]:
         kind = Kind(name)
         changes = None if fields is None else _decode_fields(state, kind, id, fields)
-        state.later[kind, id] = Change(float(due), changes)
+        state.later[id] = Change(kind, id, float(due), changes)
+    _check_references(state)
     state.rebuild()
     return state
+
+
+def _decode_secrets(data: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(data, dict) or not all(
+        isinstance(item, dict) for item in cast("dict[str, Any]", data).values()
+    ):
+        raise SchemaError("secrets are no objects")
+    return cast("dict[str, dict[str, Any]]", data)
+
+
+def _check_references(state: State) -> None:
+    """Raise NotFound, KeyError, TypeError where something lacks what everybody takes for granted later."""
+    for network in state.all(Kind.NETWORK):
+        for subnet_id in network.subnet_ids:
+            state.get(Kind.SUBNET, subnet_id)
+    for subnet in state.all(Kind.SUBNET):
+        state.get(Kind.NETWORK, subnet.network_id)
+        ip_network(subnet.cidr)
+    for port in state.all(Kind.PORT):
+        for fixed in port.fixed_ips:
+            state.get(Kind.SUBNET, fixed.subnet_id)
+    for volume in state.all(Kind.VOLUME):
+        for attachment in volume.attachments:
+            state.get(Kind.SERVER, attachment.server_id)
+    for server in state.all(Kind.SERVER):
+        for volume_id in server.volume_ids:
+            state.get(Kind.VOLUME, volume_id)
+        for name in ("vcpus", "ram_mib", "disk_bytes"):
+            if type(state.secrets[server.id][name]) is not int:
+                raise SchemaError(f"the size of {server.id} is no number")
 
 
 def _decode_fields(state: State, kind: Kind, id: str, fields: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 from cloudkit.errors import InUse, InvalidRequest, InvalidState
 from cloudkit.types import (
     Attachment,
-    Image,
     Kind,
     Server,
     ServerStatus,
@@ -27,6 +26,7 @@ V, S = VolumeStatus, SnapshotStatus
 GIB = 1 << 30
 SERIAL_LENGTH = 20
 """virtio-blk cuts serial numbers here."""
+ROOT_DEVICE = "/dev/vda"
 _LETTERS = "bcdefghijklmnopqrstuvwxyz"
 
 
@@ -38,13 +38,19 @@ class Volumes(Updatable[Volume]):
     @request
     def create(self, spec: VolumeSpec) -> Volume:
         """Make one: creating, then available."""
+        bootable = spec.image_id is not None
         if spec.image_id is not None:
             self._check_image(spec.image_id, spec.size_gib)
         if spec.snapshot_id is not None:
             snapshot: Snapshot | None = self._state.find(Kind.SNAPSHOT, spec.snapshot_id)
             if snapshot is None or snapshot.project_id != self._project_id:
                 raise not_found(Kind.SNAPSHOT, spec.snapshot_id)
+            if snapshot.status is not S.AVAILABLE:
+                raise InvalidState(
+                    f"the snapshot {snapshot.name!r} is {snapshot.status}", driver="fake", resource=snapshot.id
+                )
             _check_larger(spec.size_gib, snapshot.size_gib, f"the snapshot {snapshot.name!r}")
+            bootable = self._state.get(Kind.VOLUME, snapshot.volume_id).bootable
         if spec.volume_type not in (None, "fake"):
             raise InvalidRequest(f"there is no volume type {spec.volume_type!r}", driver="fake", hint="Known: fake.")
         self._check_quota("volumes")
@@ -58,7 +64,7 @@ class Volumes(Updatable[Volume]):
                 native_status=V.CREATING.value,
                 size_gib=spec.size_gib,
                 volume_type=spec.volume_type or "fake",
-                bootable=spec.image_id is not None,
+                bootable=bootable,
                 image_id=spec.image_id,
                 snapshot_id=spec.snapshot_id,
                 availability_zone=spec.availability_zone or "nova",
@@ -93,12 +99,7 @@ class Volumes(Updatable[Volume]):
         server: Server | None = self._state.find(Kind.SERVER, server_id)
         if server is None or server.project_id != self._project_id:
             raise not_found(Kind.SERVER, server_id)
-        if server.locked or server.status not in (ServerStatus.ACTIVE, ServerStatus.SHUTOFF, ServerStatus.PAUSED):
-            raise InvalidState(
-                f"the server {server.name!r} is {'locked' if server.locked else server.status}",
-                driver="fake",
-                resource=server_id,
-            )
+        _require_calm(server)
         used = {
             attachment.device_hint
             for other in self._state.all(Kind.VOLUME)
@@ -122,6 +123,14 @@ class Volumes(Updatable[Volume]):
                 f"the volume {volume.name!r} is not attached to this server", driver="fake", resource=id
             )
         _require(volume, V.IN_USE)
+        if volume.attachments[0].device_hint == ROOT_DEVICE:
+            raise InvalidState(
+                f"the volume {volume.name!r} is the server's root disk",
+                driver="fake",
+                resource=id,
+                hint="It is free when the server is deleted.",
+            )
+        _require_calm(self._state.get(Kind.SERVER, server_id))
         self._change(id, status=V.DETACHING, native_status=V.DETACHING.value)
         self._cloud.later(Kind.VOLUME, id, self._cloud.task_seconds, **_is(V.AVAILABLE), attachments=())
 
@@ -160,9 +169,7 @@ class Volumes(Updatable[Volume]):
         return attachment
 
     def _check_image(self, image_id: str, size_gib: int) -> None:
-        image: Image | None = self._state.find(Kind.IMAGE, image_id)
-        if image is None or not Images(self._cloud, self._project_id).sees(image):
-            raise not_found(Kind.IMAGE, image_id)
+        image = Images(self._cloud, self._project_id).usable(image_id)
         needed = max(-(-(image.virtual_size_bytes or 0) // GIB), image.min_disk_gib)
         _check_larger(size_gib, needed, f"the image {image.name!r}")
 
@@ -220,6 +227,15 @@ def _require(volume: Volume, *statuses: VolumeStatus) -> None:
             driver="fake",
             resource=volume.id,
         )
+
+
+def _require_calm(server: Server) -> None:
+    """Refuse to change the disks of a server that is locked, busy or neither running nor stopped."""
+    trouble = "locked" if server.locked else server.task
+    if trouble is None and server.status not in (ServerStatus.ACTIVE, ServerStatus.SHUTOFF, ServerStatus.PAUSED):
+        trouble = server.status
+    if trouble is not None:
+        raise InvalidState(f"the server {server.name!r} is {trouble}", driver="fake", resource=server.id)
 
 
 def _check_larger(size_gib: int, needed_gib: int, what: str) -> None:

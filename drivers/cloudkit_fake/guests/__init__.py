@@ -108,10 +108,12 @@ class Guests:
                 listener = self._listeners[server_id] = Listener(guest, host_key, public_key)
         return Endpoint(host="127.0.0.1", port=listener.port)
 
-    def end(self, server_id: str) -> None:
-        """Close a guest's listener and connections; its files stay until the server is gone."""
+    def end(self, server_id: str, *, disk_too: bool) -> None:
+        """Close a guest's listener and connections; ``disk_too``: its files are gone as well."""
         with self._lock:
             listener = self._listeners.pop(server_id, None)
+            if disk_too:
+                self._guests.pop(server_id, None)
         if listener is not None:
             listener.close()
 

@@ -123,12 +123,22 @@ def _ip(call: Call) -> Answer:
 def _test(call: Call) -> Answer:
     words = call.arguments[1:-1] if call.arguments[0] == "[" else call.arguments[1:]
     negated = words[:1] == ("!",)
-    flag, path = (words[1:] if negated else words)[:2] if len(words) >= 2 else ("", "")
-    try:
-        found = flag in ("-e", "-f", "-r") and _read(call, path) is not None
-    except FileNotFoundError:
-        found = False
+    words = words[1:] if negated else words
+    flag, path = words if len(words) == 2 else ("", "")
+    found = (flag in ("-e", "-f", "-r") and _is_file(call, path)) or (flag in ("-e", "-b") and _is_disk(call, path))
     return Answer(exit_status=int(found == negated))
+
+
+def _is_file(call: Call, path: str) -> bool:
+    try:
+        _read(call, path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _is_disk(call: Call, path: str) -> bool:
+    return any(device == path for device, _, _ in _disks(call))
 
 
 def _ls(call: Call) -> Answer:

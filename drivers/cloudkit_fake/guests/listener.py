@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import socket
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cloudkit._keys import parse_public_key
@@ -40,11 +41,9 @@ class Listener:
         with self._lock:
             self._closed = True
             transports, self._transports = self._transports, []
-        try:
+        with suppress(OSError):
             # Wakes the thread out of accept, which closing does not on Linux.
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._socket.close()
         self._thread.join(2)
         for transport in transports:

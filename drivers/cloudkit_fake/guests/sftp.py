@@ -25,7 +25,7 @@ def sftp_interface() -> Any:
 
     class Handle(paramiko.SFTPHandle):  # type: ignore[misc, name-defined]
         def __init__(self, file: File, flags: int) -> None:
-            super().__init__(flags)
+            super().__init__(flags)  # pyright: ignore[reportUnknownMemberType]  # paramiko has no types
             self._file = file
 
         def read(self, offset: int, length: int) -> bytes:
@@ -42,7 +42,7 @@ def sftp_interface() -> Any:
 
     class Interface(paramiko.SFTPServerInterface):  # type: ignore[misc, name-defined]
         def __init__(self, server: Any, guest: Any, *_arguments: Any, **_more: Any) -> None:
-            super().__init__(server)
+            super().__init__(server)  # pyright: ignore[reportUnknownMemberType]
             self._files = guest.files
             self._user = server.user
 
@@ -97,7 +97,7 @@ def sftp_interface() -> Any:
 
         def list_folder(self, path: str) -> Any:
             place = absolute(path, self._user)
-            found = []
+            found: list[Any] = []
             for name in self._files.names(place):
                 try:
                     found.append(attributes(self._files.open(f"{place}/{name}"), name))

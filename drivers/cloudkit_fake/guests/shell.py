@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cloudkit_fake.guests.answers import Answer, Call
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from cloudkit_fake.guests import Guest
 
 _SEPARATORS = (";", "&&", "||")
+_OPERATORS = (*_SEPARATORS, "|")
 NOT_FOUND = 127
 """What shells report for a command that there is not."""
 
@@ -23,9 +26,7 @@ def run_line(guest: Guest, line: str, user: str, read_stdin: Callable[[], bytes]
     if respond is not None:
         return respond(Call(guest, line, tuple(line.split()), user, read_stdin))
     try:
-        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-        lexer.whitespace_split = True
-        words = list(lexer)
+        words = _words(line)
     except ValueError as error:
         return Answer(stderr=f"sh: syntax error: {error}\n", exit_status=2)
     out, err, status = "", "", 0
@@ -37,6 +38,14 @@ def run_line(guest: Guest, line: str, user: str, read_stdin: Callable[[], bytes]
             out, err, status = out + answer.stdout, err + answer.stderr, answer.exit_status
         separator = next_separator
     return Answer(out, err, status)
+
+
+def _words(line: str) -> list[str]:
+    """Words and operators; the end of a line is a semicolon. Raises ValueError for a quote that is not closed."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="();<>|&\n")
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
+    bare = ((word, word.strip("\n")) for word in lexer)
+    return [";" if word and text in ("", ";") else text if text in _OPERATORS else word for word, text in bare]
 
 
 def _cut(words: list[str]) -> tuple[list[str], str, list[str]]:
@@ -56,15 +65,14 @@ def _run_pipe(guest: Guest, words: list[str], user: str, read_stdin: Callable[[]
             continue
         answer = _run_redirected(guest, part, user, read_stdin)
         err += answer.stderr
-        passed_on = answer.stdout.encode()
-        read_stdin = lambda passed_on=passed_on: passed_on  # noqa: E731
+        read_stdin = partial(str.encode, answer.stdout)
         part = []
     return Answer(answer.stdout, err, answer.exit_status)
 
 
 def _run_redirected(guest: Guest, words: list[str], user: str, read_stdin: Callable[[], bytes]) -> Answer:
     kept: list[str] = []
-    target, append, quiet = "", False, False
+    target, append, quiet, joined = "", False, False, ""
     rest = iter(words)
     for word in rest:
         if word in (">", ">>"):
@@ -75,27 +83,30 @@ def _run_redirected(guest: Guest, words: list[str], user: str, read_stdin: Calla
             else:
                 target, append = place, word == ">>"
         elif word == ">&":
-            next(rest, "")
+            joined = next(rest, "")
+            kept = kept[:-1] if kept[-1:] in (["1"], ["2"]) else kept
         else:
             kept.append(word)
     answer = _run_command(guest, kept, user, read_stdin)
+    if joined == "1":
+        answer = Answer(answer.stdout + answer.stderr, "", answer.exit_status)
+    elif joined == "2":
+        answer = Answer("", answer.stdout + answer.stderr, answer.exit_status)
     if target and target != "/dev/null":
         before = b""
         if append:
-            try:
+            with suppress(FileNotFoundError):
                 before = guest.files.read(target, user)
-            except FileNotFoundError:
-                pass
         guest.files.write(target, before + answer.stdout.encode(), user)
     return Answer("" if target else answer.stdout, "" if quiet else answer.stderr, answer.exit_status)
 
 
 def _run_command(guest: Guest, words: list[str], user: str, read_stdin: Callable[[], bytes]) -> Answer:
     if words[:1] == ["sudo"]:
-        rest = words[1:]
+        rest, other = words[1:], "root"
         while rest and rest[0].startswith("-"):
-            rest = rest[1:]
-        return _run_command(guest, rest, "root", read_stdin)
+            other, rest = (rest[1], rest[2:]) if rest[0] == "-u" and rest[1:] else (other, rest[1:])
+        return _run_command(guest, rest, other, read_stdin)
     if not words:
         return Answer()
     if words[0] in ("sh", "bash") and words[1:2] == ["-c"] and len(words) > 2:
