@@ -84,7 +84,8 @@ def exchange_keys(
             error = transport.get_exception()
             if isinstance(error, load_paramiko().IncompatiblePeer):
                 raise Incompatible(str(error)) from error
-            raise NotYet(str(error) or "the connection was closed" if in_time else "no SSH handshake in time") from error
+            reason = str(error or "the connection was closed") if in_time else "no SSH handshake in time"
+            raise NotYet(reason) from error
         return transport
     except BaseException:
         close_transport(transport)

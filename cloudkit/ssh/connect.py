@@ -69,7 +69,9 @@ def open_shell(
     routes = Routes()
     try:
         with open_keys(key) as keys:
-            return _Opening(server, endpoints, console_log, user, keys, sources, routes, timeout_s, auth_grace_s).run()
+            return _Opening(
+                server, endpoints, console_log, user, keys, sources, routes, timeout_s, auth_grace_s
+            ).run()
     except BaseException:
         routes.close()
         raise

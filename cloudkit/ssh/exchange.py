@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
+
+from cloudkit.ssh.paramiko_module import close_channel, is_alive, load_paramiko
 
 _PIECE = 1 << 18
 
@@ -44,6 +47,8 @@ class Exchange:
         self._on_stderr = on_stderr
         self._deadline = deadline
         self._wakeup = _Wakeup()
+        self._expired = False
+        self._input_error: Exception | None = None
 
     def run(self, line: str, pieces: Iterable[bytes]) -> int:
         """Execute and see it through; the exit status, -1 when a signal ended the command.
@@ -56,20 +61,44 @@ class Exchange:
         # Before the command starts, so that no news are missed.
         channel.in_buffer.set_event(self._wakeup)
         channel.in_stderr_buffer.set_event(self._wakeup)
-        channel.exec_command(line)
-        feeder = self._feed(pieces)
+        feeder = None
         try:
+            self._start(line)
+            feeder = self._feed(pieces)
             while not self._drain():
                 self._wait(self._wakeup)
                 self._wakeup.reset()
             self._wait(channel.status_event)
         finally:
-            channel.close()
+            close_channel(channel)
             if feeder is not None:
                 feeder.join()
-        if channel.exit_status == -1 and not channel.get_transport().is_active():
+        if self._input_error is not None:
+            raise self._input_error
+        if channel.exit_status == -1 and not is_alive(channel.get_transport()):
             raise EOFError("it was closed before the command's end")
         return int(channel.exit_status)
+
+    def _start(self, line: str) -> None:
+        if self._deadline is None:
+            self._channel.exec_command(line)
+            return
+        # paramiko waits for the server's answer without a limit.
+        timer = threading.Timer(self._deadline - time.monotonic(), self._expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            self._channel.exec_command(line)
+        except load_paramiko().SSHException:
+            if self._expired:
+                raise TimedOut from None
+            raise
+        finally:
+            timer.cancel()
+
+    def _expire(self) -> None:
+        self._expired = True
+        close_channel(self._channel)
 
     def _drain(self) -> bool:
         """Pass on what there is; whether that was all there will ever be."""
@@ -101,7 +130,11 @@ class Exchange:
         try:
             for piece in pieces:
                 self._channel.sendall(piece)
+        except (OSError, EOFError):
+            # The command has ended, or closed its input, or the connection broke: the reader will see.
+            return
+        except Exception as error:
+            # From reading the input. Without an end of it, the command would wait for ever.
+            self._input_error = error
+        with suppress(OSError, EOFError):
             self._channel.shutdown_write()
-        except OSError:
-            # The command has ended, or closed its input: its exit status tells.
-            pass

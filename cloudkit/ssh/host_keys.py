@@ -46,7 +46,8 @@ class ExpectedKeys:
         expected = ", ".join(sorted(f"{kind or 'any type'} {digest}" for kind, digest in self.fingerprints))
         got = ", ".join(f"{key.type} {key.fingerprint}" for key in presented)
         return HostKeyChanged(
-            f"{endpoint} presents another host key than {server.name}'s: expected {expected} ({self.source}), got {got}",
+            f"{endpoint} presents another host key than {server.name}'s: expected {expected} ({self.source}),"
+            f" got {got}",
             resource=server,
         )
 
@@ -54,9 +55,7 @@ class ExpectedKeys:
 class HostKeySources:
     """Finds the expected keys of a server; asks its console again and again, as it may still be booting."""
 
-    def __init__(
-        self, server: Server, given: str | None, console_log: Callable[[], str] | None
-    ) -> None:
+    def __init__(self, server: Server, given: str | None, console_log: Callable[[], str] | None) -> None:
         self._server = server
         self._console_log = console_log
         self._known = self._from_text(given)

@@ -6,7 +6,7 @@ from typing import Any
 
 from cloudkit.errors import HostKeyChanged, HostKeyUnknown, SshAuthFailed
 from cloudkit.ssh.attempt import LOG_CHANNEL, NotYet, connect_socket
-from cloudkit.ssh.paramiko_module import close_transport, load_paramiko, quiet_log_channel
+from cloudkit.ssh.paramiko_module import close_transport, load_paramiko, new_transport
 from cloudkit.types import Endpoint
 
 
@@ -32,14 +32,14 @@ class Routes:
     def close(self) -> None:
         """Close the connections to the jump hosts."""
         while self._clients:
-            _, client = self._clients.popitem()
-            close_transport(client.get_transport())
-            client.close()
+            _close(self._clients.popitem()[1])
 
     def _jump(self, destination: str, timeout_s: float) -> Any:
         client = self._clients.get(destination)
         if client is not None and client.get_transport().is_active():
             return client
+        if client is not None:
+            _close(self._clients.pop(destination))
         self._clients[destination] = client = _connect_client(destination, timeout_s)
         return client
 
@@ -48,24 +48,22 @@ def _connect_client(destination: str, timeout_s: float) -> Any:
     paramiko = load_paramiko()
     user, host, port = split_destination(destination)
     client = paramiko.SSHClient()
-    client.set_log_channel(quiet_log_channel(LOG_CHANNEL))
     client.load_system_host_keys()
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     sock = connect_socket(host, port, timeout_s)
     try:
-        client.connect(host, port, user, sock=sock, timeout=timeout_s, banner_timeout=timeout_s * 5)
+        client.connect(host, port, user, sock=sock, banner_timeout=timeout_s * 5, transport_factory=_transport)
     except BaseException as error:
-        transport = client.get_transport()
-        if transport is not None:
-            close_transport(transport)
-        client.close()
+        _close(client)
         sock.close()
         hint = f"Log in once with: ssh -p {port} {user + '@' if user else ''}{host}"
         if isinstance(error, paramiko.BadHostKeyException):
             raise HostKeyChanged(f"the jump host {host} presents another host key than known_hosts has") from error
-        if isinstance(error, paramiko.AuthenticationException):
+        # What a user without any key gets has no class of its own, nor has an unknown host.
+        words = str(error) if isinstance(error, paramiko.SSHException) else ""
+        if isinstance(error, paramiko.AuthenticationException) or "No authentication methods" in words:
             raise SshAuthFailed(f"the jump host {destination} refused the login", hint=hint) from error
-        if isinstance(error, paramiko.SSHException) and "known_hosts" in str(error):
+        if "known_hosts" in words:
             raise HostKeyUnknown(f"the jump host {host} is not in known_hosts", hint=hint) from error
         if isinstance(error, (paramiko.SSHException, OSError, EOFError)):
             raise NotYet(f"the jump host {destination}: {error}") from error
@@ -73,14 +71,22 @@ def _connect_client(destination: str, timeout_s: float) -> Any:
     return client
 
 
+def _close(client: Any) -> None:
+    transport = client.get_transport()
+    if transport is not None:
+        close_transport(transport)
+    client.close()
+
+
+def _transport(sock: Any, **_options: Any) -> Any:
+    return new_transport(sock, LOG_CHANNEL)
+
+
 def split_destination(destination: str) -> tuple[str | None, str, int]:
     """The parts of ``[user@]host[:port]``; an IPv6 address with a port is in brackets."""
     user, _, place = destination.rpartition("@")
     host, colon, port = place.rpartition(":")
-    if place.count(":") > 1 and not place.startswith("["):
-        host, port = place, ""
-    elif not colon:
-        host, port = place, ""
-    elif place.endswith("]"):
+    bare_ipv6 = place.count(":") > 1 and not place.startswith("[")
+    if bare_ipv6 or not colon or place.endswith("]"):
         host, port = place, ""
     return user or None, host.strip("[]"), int(port) if port else 22

@@ -6,6 +6,7 @@ It comes without type information, so it is ``Any`` here, for every checker alik
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -61,13 +62,27 @@ def _no_timer(_timeout: float) -> None:
     pass
 
 
+def is_alive(transport: Any) -> bool:
+    """Whether the other side answers.
+
+    When a connection breaks, paramiko closes its channels first: for a moment, ``is_active`` is still true.
+    """
+    with suppress(load_paramiko().SSHException, OSError, EOFError):
+        transport.global_request("keepalive@openssh.com")
+    return bool(transport.is_active())
+
+
+def close_channel(channel: Any) -> None:
+    """Close a Channel, on a broken connection too."""
+    with suppress(OSError, EOFError):
+        channel.close()
+
+
 def close_transport(transport: Any, timeout_s: float = 2.0) -> None:
     """Close a Transport with its socket, and wait until its thread has ended."""
-    try:
+    with suppress(OSError, EOFError):
         # Wakes the thread, which otherwise looks only every 0.1 s whether it is to end.
         transport.sock.shutdown(2)
-    except (OSError, EOFError):
-        pass
     transport.close()
     transport.sock.close()
     if transport.ident is not None:

@@ -15,7 +15,7 @@ from typing import Any, Self
 from cloudkit.errors import Closed, CommandFailed, InvalidRequest, SshError, Unavailable, WaitTimeout
 from cloudkit.ssh import transfer
 from cloudkit.ssh.exchange import Exchange, TimedOut
-from cloudkit.ssh.paramiko_module import close_transport, load_paramiko
+from cloudkit.ssh.paramiko_module import close_transport, is_alive, load_paramiko
 from cloudkit.types import Endpoint, Server
 
 _log = logging.getLogger("cloudkit.ssh")
@@ -203,7 +203,14 @@ class Shell:
             try:
                 return Exchange(channel, on_stdout, on_stderr, deadline).run(line, pieces)
             except (load_paramiko().SSHException, OSError, EOFError) as error:
-                raise self._broken(error) from error
+                if not is_alive(self._transport):
+                    raise self._broken(error) from error
+                raise SshError(
+                    f"{self.server.name} does not run commands for {self.user!r}",
+                    resource=self.server,
+                    fault=str(error),
+                    hint="Look at the SSH server's settings, and at what is allowed to this key there.",
+                ) from error
 
     def _channel(self, timeout_s: float | None = None) -> Any:
         """A new channel on the connection."""
@@ -220,6 +227,8 @@ class Shell:
                 hint="Run fewer commands at the same time, or open a second shell.",
             ) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
+            if timeout_s is not None and self._transport.is_active():
+                raise TimedOut from error
             raise self._broken(error) from error
 
     def _broken(self, error: Exception | None = None) -> Unavailable:

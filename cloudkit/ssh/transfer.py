@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from cloudkit.errors import CloudError, InvalidRequest, NotFound, SshError
-from cloudkit.ssh.paramiko_module import load_paramiko
+from cloudkit.ssh.paramiko_module import close_channel, is_alive, load_paramiko
 
 if TYPE_CHECKING:
     from cloudkit.ssh.shell import Shell
@@ -28,14 +28,16 @@ def put(shell: Shell, local: str, remote: str, mode: int | None) -> None:
     if not remote or remote.endswith("/"):
         raise InvalidRequest(f"{remote!r} names no file", hint="Give the file's whole path in the server.")
     part = f"{remote}.{secrets.token_hex(4)}.part"
-    with _open_local(os.path.expanduser(local)) as file:
+    place = os.path.expanduser(local)
+    with _open_local(place, "rb", place) as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode) if mode is None else mode
+        pieces = iter(_Local(file, place).read, b"")
         with _sftp(shell) as sftp:
             if sftp is None:
-                _put_by_cat(shell, file, part, remote, mode)
+                _put_by_cat(shell, pieces, part, remote, mode)
             else:
                 with _remote_errors(shell, remote):
-                    _put_by_sftp(sftp, file, part, remote, mode)
+                    _put_by_sftp(sftp, pieces, part, remote, mode)
 
 
 def get(shell: Shell, remote: str, local: str) -> None:
@@ -43,35 +45,52 @@ def get(shell: Shell, remote: str, local: str) -> None:
     place = os.path.expanduser(local)
     part = f"{place}.{secrets.token_hex(4)}.part"
     try:
-        file = open(part, "xb")
-    except (OSError, ValueError) as error:
-        raise _local_error(place, "written", error) from error
-    try:
-        with file, _sftp(shell) as sftp:
+        with _open_local(part, "xb", place) as file, _sftp(shell) as sftp:
+            target = _Local(file, place)
             if sftp is None:
-                _get_by_cat(shell, remote, file)
+                _get_by_cat(shell, remote, target)
             else:
                 with _remote_errors(shell, remote):
-                    sftp.getfo(remote, file)
-        try:
+                    _get_by_sftp(sftp, remote, target)
+        with _local_errors(place, "written"):
             os.replace(part, place)
-        except OSError as error:
-            raise _local_error(place, "written", error) from error
     except BaseException:
         with suppress(OSError):
             os.unlink(part)
         raise
 
 
-def _put_by_sftp(sftp: Any, file: IO[bytes], part: str, remote: str, mode: int) -> None:
+class _Local:
+    """A local file whose errors are not taken for the server's."""
+
+    def __init__(self, file: IO[bytes], place: str) -> None:
+        self._file = file
+        self._place = place
+
+    def read(self) -> bytes:
+        with _local_errors(self._place, "read"):
+            return self._file.read(_PIECE)
+
+    def write(self, piece: bytes) -> None:
+        with _local_errors(self._place, "written"):
+            self._file.write(piece)
+            self._file.flush()
+
+
+def _put_by_sftp(sftp: Any, pieces: Iterator[bytes], part: str, remote: str, mode: int) -> None:
+    size = 0
     try:
         with sftp.open(part, "wx") as target:
             # Before the first byte: it may be a secret.
             sftp.chmod(part, mode)
             # Without waiting for the answer to each piece.
             target.set_pipelined(True)
-            while piece := file.read(_PIECE):
+            for piece in pieces:
                 target.write(piece)
+                size += len(piece)
+        # paramiko forgets what the server said to the last pieces.
+        if sftp.stat(part).st_size != size:
+            raise OSError(errno.ENOSPC, "the server has not stored all of it; is its disk full?")
         sftp.posix_rename(part, remote)
     except BaseException:
         with suppress(Exception):
@@ -79,22 +98,46 @@ def _put_by_sftp(sftp: Any, file: IO[bytes], part: str, remote: str, mode: int) 
         raise
 
 
-def _put_by_cat(shell: Shell, file: IO[bytes], part: str, remote: str, mode: int) -> None:
+def _get_by_sftp(sftp: Any, remote: str, file: _Local) -> None:
+    with sftp.open(remote, "rb") as source:
+        ask = source._prefetch_thread
+
+        def ask_quietly(*requests: Any) -> None:
+            # The reader meets the same error; a thread would print it.
+            with suppress(Exception):
+                ask(*requests)
+
+        source._prefetch_thread = ask_quietly
+        # Without waiting for each piece. A file whose size is not known, as those of /proc, is read piece by piece.
+        source.prefetch(source.stat().st_size)
+        while piece := source.read(_PIECE):
+            file.write(piece)
+
+
+def _put_by_cat(shell: Shell, pieces: Iterator[bytes], part: str, remote: str, mode: int) -> None:
     part, target = _operand(part), _operand(remote)
-    line = (
-        f"umask 077 && cat > {part} && chmod {mode:o} {part} && test ! -d {target} && mv -f {part} {target}"
-        f" || {{ rm -f {part}; exit 1; }}"
-    )
-    _run_cat(shell, line, iter(lambda: file.read(_PIECE), b""), lambda _: None, remote)
+    try:
+        _run(shell, f"umask 077 && cat > {part}", pieces, _ignore, remote)
+        # Apart from the first, which takes the end of a broken connection for the end of the file.
+        line = f"chmod {mode:o} {part} && test ! -d {target} && mv -f {part} {target}"
+        _run(shell, line, (), _ignore, remote)
+    except BaseException:
+        with suppress(CloudError):
+            _run(shell, f"rm -f {part}", (), _ignore, remote)
+        raise
 
 
-def _get_by_cat(shell: Shell, remote: str, file: IO[bytes]) -> None:
+def _get_by_cat(shell: Shell, remote: str, file: _Local) -> None:
     source = _operand(remote)
     line = f"test -e {source} || exit 44; exec cat {source}"
-    _run_cat(shell, line, (), file.write, remote)
+    _run(shell, line, (), file.write, remote)
 
 
-def _run_cat(
+def _ignore(_piece: bytes) -> None:
+    pass
+
+
+def _run(
     shell: Shell, line: str, pieces: Iterator[bytes] | tuple[()], on_stdout: Callable[[bytes], object], remote: str
 ) -> None:
     err = list[bytes]()
@@ -121,12 +164,12 @@ def _sftp(shell: Shell) -> Generator[Any, None, None]:
             channel.invoke_subsystem("sftp")
             session = paramiko.SFTPClient(channel)
         except (paramiko.SSHException, EOFError, OSError):
-            if not channel.get_transport().is_active():
+            if not is_alive(channel.get_transport()):
                 raise shell._broken() from None  # pyright: ignore[reportPrivateUsage]
             session = None
         yield session
     finally:
-        channel.close()
+        close_channel(channel)
 
 
 @contextmanager
@@ -139,7 +182,7 @@ def _remote_errors(shell: Shell, remote: str) -> Generator[None, None, None]:
     except (paramiko.SSHException, EOFError) as error:
         raise shell._broken(error) from error  # pyright: ignore[reportPrivateUsage]
     except OSError as error:
-        if not shell._transport.is_active():  # pyright: ignore[reportPrivateUsage]
+        if not is_alive(shell._transport):  # pyright: ignore[reportPrivateUsage]
             raise shell._broken(error) from error  # pyright: ignore[reportPrivateUsage]
         if error.errno == errno.ENOENT:
             raise _no_such_file(shell, remote) from error
@@ -162,13 +205,17 @@ def _no_such_file(shell: Shell, remote: str) -> NotFound:
     )
 
 
-def _open_local(place: str) -> IO[bytes]:
+def _open_local(path: str, mode: str, place: str) -> IO[bytes]:
+    with _local_errors(place, "read" if mode == "rb" else "written"):
+        return open(path, mode)
+
+
+@contextmanager
+def _local_errors(place: str, verb: str) -> Generator[None, None, None]:
     try:
-        return open(place, "rb")
+        yield
     except (OSError, ValueError) as error:
-        raise _local_error(place, "read", error) from error
-
-
-def _local_error(place: str, verb: str, error: Exception) -> InvalidRequest:
-    reason = error.strerror if isinstance(error, OSError) else None
-    return InvalidRequest(f"{place} cannot be {verb}", fault=reason or str(error), hint="Give the path of a local file.")
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise InvalidRequest(
+            f"{place} cannot be {verb}", fault=reason or str(error), hint="Give the path of a local file."
+        ) from error

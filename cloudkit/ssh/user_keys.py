@@ -20,6 +20,9 @@ _MAX_AGENT_KEYS = 5
 
 _MAX_CACHED = 16
 
+_CURVES = ("secp256r1", "secp384r1", "secp521r1")
+"""What RFC 5656 requires; SSH servers know no other."""
+
 _cache: dict[tuple[str, int, int, int], Any] = {}
 _cache_lock = threading.Lock()
 
@@ -46,7 +49,8 @@ def open_keys(key: Any) -> Generator[list[Any], None, None]:
             keys = list(agent.get_keys())[:_MAX_AGENT_KEYS]
             if not keys:
                 raise InvalidRequest(
-                    "no key= was given, and there is no SSH agent with a key", hint="Pass key=, the path of a private key."
+                    "no key= was given, and there is no SSH agent with a key",
+                    hint="Pass key=, the path of a private key.",
                 )
             yield keys
         finally:
@@ -55,8 +59,10 @@ def open_keys(key: Any) -> Generator[list[Any], None, None]:
 
 def load_key(path: Any) -> Any:
     """The paramiko key in a file, from the cache if the file has not changed."""
-    if not isinstance(path, (str, os.PathLike)) or "PRIVATE KEY-----" in os.fspath(path):  # type: ignore[operator]
-        raise InvalidRequest("key= is neither a path nor a paramiko key", hint="Write the key to a file, and give its path.")
+    if not isinstance(path, (str, os.PathLike)) or "PRIVATE KEY-----" in str(path):  # pyright: ignore[reportUnknownArgumentType]
+        raise InvalidRequest(
+            "key= is neither a path nor a paramiko key", hint="Write the key to a file, and give its path."
+        )
     place: str = os.path.expanduser(os.fspath(path))
     try:
         with open(place, "rb") as file:
@@ -86,11 +92,9 @@ def _parse(data: bytes, place: str) -> Any:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-    load = serialization.load_pem_private_key
-    if b"BEGIN OPENSSH PRIVATE KEY" in data:
-        load = serialization.load_ssh_private_key  # type: ignore[assignment]
+    load_ssh, load_pem = serialization.load_ssh_private_key, serialization.load_pem_private_key
     try:
-        key = load(data, password=None)
+        key = (load_ssh if b"BEGIN OPENSSH PRIVATE KEY" in data else load_pem)(data, None)
     except TypeError as error:
         raise SshError(
             f"the private key {place} is encrypted",
@@ -105,7 +109,7 @@ def _parse(data: bytes, place: str) -> Any:
     paramiko = load_paramiko()
     if isinstance(key, rsa.RSAPrivateKey):
         return paramiko.RSAKey(key=key)
-    if isinstance(key, ec.EllipticCurvePrivateKey):
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in _CURVES:
         return paramiko.ECDSAKey(vals=(key, key.public_key()))
     if isinstance(key, ed25519.Ed25519PrivateKey):
         pem = key.private_bytes(
