@@ -31,7 +31,7 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 def to_data(value: Any) -> Any:
-    """The JSON data of a dataclass made of strings, integers, booleans, times, tuples, string maps and such classes."""
+    """The JSON data of a dataclass of text, integers, booleans, times, tuples, maps of text, and such classes."""
     if is_dataclass(value):
         return {name: to_data(getattr(value, name)) for name in _names(value)}
     if isinstance(value, tuple):

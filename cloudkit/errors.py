@@ -32,17 +32,6 @@ class CloudError(Exception):
     default_hint: ClassVar[str] = ""
     default_retryable: ClassVar[bool] = False
 
-    _DETAILS: ClassVar[tuple[str, ...]] = (
-        "driver",
-        "operation",
-        "resource",
-        "request_id",
-        "fault",
-        "hint",
-        "retryable",
-        "console_tail",
-    )
-
     def __init__(
         self,
         message: str = "",
@@ -69,7 +58,7 @@ class CloudError(Exception):
     @property
     def message(self) -> str:
         # A property, because ExceptionGroup (a base of BatchFailed) makes the attribute read-only.
-        return str(self.args[0]) if self.args else ""
+        return str(self.args[0])
 
     def add_context(
         self,
@@ -98,17 +87,6 @@ class CloudError(Exception):
             text += f"\n  the console's last lines:\n{lines}"
         return text
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        details = {name: getattr(self, name) for name in self._DETAILS}
-        return _rebuild, (type(self), self.message, details, self._extra_state())
-
-    def _extra_state(self) -> dict[str, Any]:
-        return {}
-
-
-def _rebuild(kind: type[CloudError], message: str, details: dict[str, Any], extra: dict[str, Any]) -> CloudError:
-    return kind(message, **details, **extra)
-
 
 class NotFound(CloudError):
     """No such thing in this project, or it is not visible from here."""
@@ -128,9 +106,6 @@ class AmbiguousName(CloudError):
     def __init__(self, message: str = "", *, candidates: Sequence[str] = (), **details: Any) -> None:
         super().__init__(message, **details)
         self.candidates = tuple(candidates)
-
-    def _extra_state(self) -> dict[str, Any]:
-        return {"candidates": self.candidates}
 
 
 class Conflict(CloudError):
@@ -196,9 +171,6 @@ class RateLimited(CloudError):
         super().__init__(message, **details)
         self.retry_after_s = retry_after_s
 
-    def _extra_state(self) -> dict[str, Any]:
-        return {"retry_after_s": self.retry_after_s}
-
 
 class Unsupported(CloudError):
     """The back-end does not offer the capability.
@@ -212,9 +184,6 @@ class Unsupported(CloudError):
     def __init__(self, message: str = "", *, capability: str = "", **details: Any) -> None:
         super().__init__(message, **details)
         self.capability = capability
-
-    def _extra_state(self) -> dict[str, Any]:
-        return {"capability": self.capability}
 
 
 class Unavailable(CloudError, ConnectionError):
@@ -286,9 +255,6 @@ class CommandFailed(SshError):
         self.stdout = stdout
         self.stderr = stderr
 
-    def _extra_state(self) -> dict[str, Any]:
-        return {"exit_status": self.exit_status, "stdout": self.stdout, "stderr": self.stderr}
-
 
 class BatchFailed(CloudError, ExceptionGroup[Exception]):
     """Some of many creates failed.
@@ -298,23 +264,30 @@ class BatchFailed(CloudError, ExceptionGroup[Exception]):
         failed: pairs of (position in the batch, its error).
     """
 
-    def __new__(
-        cls, message: str = "", *, failed: Sequence[tuple[int, Exception]] = (), **_details: Any
-    ) -> BatchFailed:
+    def __new__(cls, message: str = "", failed: Sequence[tuple[int, Exception]] = (), **_details: Any) -> Self:
         errors = [error for _, error in failed] or [CloudError("nothing was started")]
-        return ExceptionGroup.__new__(cls, message, errors)
+        return super().__new__(cls, message, errors)
 
     def __init__(
         self,
         message: str = "",
-        *,
         failed: Sequence[tuple[int, Exception]] = (),
+        *,
         created: Sequence[Resource] = (),
         **details: Any,
     ) -> None:
-        CloudError.__init__(self, message, **details)
+        super().__init__(message, **details)
         self.failed = tuple(failed)
         self.created = tuple(created)
+        # What pickle makes it from.
+        self.args = (message, self.failed)
 
-    def _extra_state(self) -> dict[str, Any]:
-        return {"failed": self.failed, "created": self.created}
+    def derive(self, excs: Sequence[Any], /) -> ExceptionGroup[Any]:
+        """The part of it that ``except*`` or ``split`` asks for: all is kept but the other errors."""
+        positions = {id(error): position for position, error in self.failed}
+        if any(id(error) not in positions for error in excs):
+            # A part of a group among the errors has no position.
+            return super().derive(excs)
+        part = type(self)(self.message, [(positions[id(error)], error) for error in excs])
+        part.__dict__.update(self.__dict__ | {"failed": part.failed})
+        return part

@@ -31,6 +31,9 @@ class Kind(Enum):
     VOLUME = "volumes"
     SNAPSHOT = "snapshots"
 
+    # Enum's own is a Python function, and kinds are keys everywhere.
+    __hash__ = object.__hash__
+
     @property
     def noun(self) -> str:
         """The kind in the singular, for messages: ``"key pair"``."""

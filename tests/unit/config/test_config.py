@@ -215,6 +215,8 @@ def test_the_story_is_the_profiles_over_the_drivers(toml: Any) -> None:
         "image": str(path.parent / "guest.img"),
         "dns": ["1.1.1.1"],
     }
+    toml(LAB + '[clouds.lab.story]\nuser = "cirros"\n')
+    assert resolve("lab").story == {"user": "cirros", "external_network": "outside"}
     assert resolve("toy://").story == {"user": "bear", "external_network": "outside"}
 
 
@@ -326,6 +328,15 @@ def test_broken_yaml_tells_the_line_and_quotes_nothing() -> None:
     text = refused("lab")
     assert "clouds.yaml:3: this is not YAML" in text
     assert "hunter2" not in text
+
+
+@pytest.mark.usefixtures("_yaml")
+def test_a_clouds_yaml_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert f"{Path('clouds.yaml').resolve()}: cannot be read: Permission denied" in refused("lab")
 
 
 @pytest.mark.usefixtures("_yaml")
