@@ -37,6 +37,27 @@ def _absolute_path(value: Any) -> str:
     return value
 
 
+# Keys that libvirt's own URIs take; see "Remote URI reference" in libvirt's documentation.
+_URI_KEYS = (
+    "authfile",
+    "auto",
+    "command",
+    "keyfile",
+    "known_hosts",
+    "known_hosts_verify",
+    "mode",
+    "name",
+    "netcat",
+    "no_sanity",
+    "no_tty",
+    "no_verify",
+    "pkipath",
+    "proxy",
+    "socket",
+    "sshauth",
+    "tls_priority",
+)
+
 PLUGIN = DriverPlugin(
     name="libvirt",
     api=DRIVER_API,
@@ -54,6 +75,7 @@ PLUGIN = DriverPlugin(
     ),
     extra="libvirt",
     requires=("libvirt", "pycdlib", "cryptography"),
+    address_query=_URI_KEYS,
     # The guest's image has no default: it must come from the profile.
-    story={"user": "root", "image_path": None},
+    story={"user": "root", "image": None},
 )

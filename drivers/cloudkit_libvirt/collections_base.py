@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from cloudkit.driver import Query
-from cloudkit.errors import InvalidState
+from cloudkit.errors import InUse, InvalidState
 from cloudkit.types import Resource
 from cloudkit_libvirt.bodies import Body, Phase, now_text, resource_fields
 from cloudkit_libvirt.context import Context
+from cloudkit_libvirt.errors import is_pool_full
 from cloudkit_libvirt.records import Record, View, not_found
 
 B = TypeVar("B", bound=Body)
@@ -75,6 +76,28 @@ class RecordCollection(Generic[B, V_co]):
                 driver="libvirt",
                 resource=id,
             )
+        return record
+
+    def _begin_delete(self, id: str, refuse_used: Callable[[View], None] = lambda _view: None) -> Record[B]:
+        """Mark one as being deleted; ``refuse_used`` raises InUse.
+
+        It is asked again after the mark is written: who begins to use the thing at the same time sees the mark, or
+        is seen.
+        """
+        record = self._own(id)
+        refuse_used(self._context.records.view())
+        try:
+            record = self._set_phase(id, Phase.DELETING)
+        except Exception as error:
+            # A full pool has no room for the mark. It is not needed then: nothing can be made there either.
+            if not is_pool_full(error):
+                raise
+            return record
+        try:
+            refuse_used(self._context.records.view())
+        except InUse:
+            self._set_phase(id, Phase.READY)
+            raise
         return record
 
     def _set_phase(self, id: str, phase: Phase) -> Record[B]:

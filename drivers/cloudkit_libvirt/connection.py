@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-import libvirt  # pyright: ignore[reportMissingTypeStubs]
+import libvirt
 
 from cloudkit.errors import Closed, InvalidRequest
 from cloudkit.types import Kind
@@ -134,7 +134,6 @@ class Connection:
             "pool",
             {"type": "dir"},
             node("name", text=self._pool_name),
-            # Others need not look into the folder; QEMU opens its files by what libvirt grants.
             node("target", {}, node("path", text=self._pool_path), permissions),
         )
         try:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-import libvirt  # pyright: ignore[reportMissingTypeStubs]
+import libvirt
 
 from cloudkit_libvirt.connection import Connection
 from cloudkit_libvirt.domain_xml import libvirt_name

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from cloudkit.driver import DRIVER_API, Driver, OpenRequest
-from cloudkit.errors import CloudError, ConfigError, NotFound
+from cloudkit.errors import CloudError, ConfigError, NotFound, Unsupported
 from cloudkit.types import Kind, Quota
 from cloudkit_libvirt import errors, images, network_xml, snapshots, volumes
 from cloudkit_libvirt.blobs import BlobStore, MemoryBlobs, PoolBlobs
@@ -209,6 +210,12 @@ def open_driver(request: OpenRequest) -> Driver:
             f"the profile {request.profile!r} names two libvirts: {request.address} and {options['uri']}",
             driver="libvirt",
         )
+    if urlsplit(uri).path == "/session":
+        raise Unsupported(
+            f"{uri} is an unprivileged libvirt, which has no networks",
+            driver="libvirt",
+            hint="Use qemu:///system.",
+        )
     connection = Connection(uri, options["pool"], options["pool_path"])
     try:
         return LibvirtDriver(_make_context(connection, options), request.project_id or DEFAULT_PROJECT)
@@ -223,6 +230,12 @@ def open_driver(request: OpenRequest) -> Driver:
 def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context:
     virt = connection.virt
     simulated = virt.getType() == "TEST"
+    if not simulated and virt.getType() != "QEMU":
+        raise Unsupported(
+            f"libvirt's driver here is {virt.getType()}, and QEMU is needed",
+            driver="libvirt",
+            hint="Use a URI that begins with qemu, as qemu:///system.",
+        )
     capabilities = virt.getCapabilities()
     pool = Pool(connection)
     store: BlobStore = MemoryBlobs() if simulated else PoolBlobs(pool)

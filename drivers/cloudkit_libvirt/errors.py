@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
-import libvirt  # pyright: ignore[reportMissingTypeStubs]
+import libvirt
 
 from cloudkit.errors import (
     AlreadyExists,
@@ -69,18 +69,16 @@ def translate(error: Exception, free_bytes: Callable[[], int | None]) -> CloudEr
     """The CloudError for what libvirt or the system raised; ``free_bytes`` is asked when the pool is full."""
     if isinstance(error, CloudError):
         return error
-    if isinstance(error, libvirt.libvirtError):
-        return _of_libvirt(error, free_bytes)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if is_pool_full(error):
         return _pool_full(str(error), free_bytes)
+    if isinstance(error, libvirt.libvirtError):
+        return _of_libvirt(error)
     return CloudError(f"unexpected: {type(error).__name__}: {error}", driver="libvirt")
 
 
-def _of_libvirt(error: libvirt.libvirtError, free_bytes: Callable[[], int | None]) -> CloudError:
+def _of_libvirt(error: libvirt.libvirtError) -> CloudError:
     text = error.get_error_message() or str(error)
     code = error.get_error_code() or 0
-    if "No space left on device" in text:
-        return _pool_full(text, free_bytes)
     if is_unreachable(error):
         return Unavailable("libvirt does not answer", driver="libvirt", fault=text, hint=_UNREACHABLE_HINT)
     if "Cannot allocate memory" in text:
@@ -101,6 +99,13 @@ def is_unreachable(error: libvirt.libvirtError) -> bool:
     return error.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE) and (
         error.get_error_code() in (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_INTERNAL_ERROR)
     )
+
+
+def is_pool_full(error: BaseException) -> bool:
+    """Whether there was no room; libvirt has no code of its own for it."""
+    if isinstance(error, libvirt.libvirtError):
+        return "No space left on device" in str(error)
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC
 
 
 def is_pool_busy(error: libvirt.libvirtError) -> bool:

@@ -7,8 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 
-import libvirt  # pyright: ignore[reportMissingTypeStubs]
+import libvirt
 
+from cloudkit.errors import Unavailable
 from cloudkit.types import Kind
 
 _loop_lock = threading.Lock()
@@ -23,6 +24,15 @@ def ensure_event_loop() -> None:
     """
     global _loop
     with _loop_lock:
+        if _loop is not None and not _loop.is_alive():
+            # Only a fork ends it. The child has the parent's connections in its own event loop, and no way to be
+            # rid of them.
+            raise Unavailable(
+                "libvirt cannot be used in a process that was forked from one that uses it",
+                driver="libvirt",
+                retryable=False,
+                hint="Start processes by spawn, as multiprocessing.get_context('spawn') does.",
+            )
         if _loop is None:
             # Otherwise the library prints every error to stderr, also those that are expected.
             libvirt.registerErrorHandler(_ignore, None)

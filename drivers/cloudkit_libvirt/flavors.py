@@ -6,7 +6,7 @@ import uuid
 
 from cloudkit.errors import AlreadyExists
 from cloudkit.types import Flavor, FlavorSpec
-from cloudkit_libvirt.bodies import FlavorBody, Phase, common_of
+from cloudkit_libvirt.bodies import FlavorBody, common_of
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.records import Record
 from cloudkit_libvirt.undo import undoing
@@ -36,9 +36,7 @@ class Flavors(RecordCollection[FlavorBody, Flavor]):
 
     def delete(self, id: str) -> None:
         """Delete one; servers keep the size that they have."""
-        body = self._own(id).body
-        self._set_phase(id, Phase.DELETING)
-        self._remove(id, body)
+        self._remove(id, self._begin_delete(id).body)
 
     def _remove(self, id: str, body: FlavorBody) -> None:
         self._context.records.release(_claim(body), id)

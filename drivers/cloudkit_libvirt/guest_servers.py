@@ -7,7 +7,7 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-import libvirt  # pyright: ignore[reportMissingTypeStubs]
+import libvirt
 
 from cloudkit.errors import CloudError, InvalidRequest
 from cloudkit.types import Endpoint, Image, ImageSpec

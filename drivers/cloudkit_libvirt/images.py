@@ -16,7 +16,7 @@ from cloudkit.types import Image, ImageSpec, ImageStatus, Visibility
 from cloudkit_libvirt.bodies import ImageBody, Phase, ServerBody, common_of, now_text
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.context import Context
-from cloudkit_libvirt.records import Record
+from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.undo import undoing
 
 CHUNK_BYTES = 1 << 20
@@ -56,15 +56,17 @@ class Images(RecordCollection[ImageBody, Image]):
 
     def delete(self, id: str) -> None:
         """Delete one; raises InUse while a server's disk is built on it."""
-        self._own(id)
-        self._set_phase(id, Phase.DELETING)
-        # Written before it is looked for: a create that runs at the same time sees this, or this sees it.
-        users = [record for record in self._context.records.view().all(ServerBody) if record.body.image_id == id]
-        if users:
-            self._set_phase(id, Phase.READY)
-            raise InUse(
-                f"the disk of server {users[0].body.name!r} is built on the image", driver="libvirt", resource=id
-            )
+
+        def refuse_used(view: View) -> None:
+            for server in view.all(ServerBody):
+                if server.body.image_id == id:
+                    raise InUse(
+                        f"the disk of server {server.body.name!r} is built on the image",
+                        driver="libvirt",
+                        resource=id,
+                    )
+
+        self._begin_delete(id, refuse_used)
         self.discard(id)
 
     def discard(self, id: str) -> None:

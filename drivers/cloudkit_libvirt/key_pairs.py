@@ -42,8 +42,7 @@ class KeyPairs(RecordCollection[KeyPairBody, KeyPair]):
             raise not_found(KeyPairBody, id)
         # More than one only after a crash between the record and the claim of its name.
         for record in records:
-            self._set_phase(record.id, Phase.DELETING)
-            self._remove(record)
+            self._remove(self._begin_delete(record.id))
 
     def _remove(self, record: Record[KeyPairBody]) -> None:
         self._context.records.release(_claim(record.body), record.id)

@@ -39,14 +39,15 @@ class Networks(RecordCollection[NetworkBody, Network]):
 
     def delete(self, id: str) -> None:
         """Delete one with its subnets; raises InUse while it has ports."""
-        self._own(id)
-        self._set_phase(id, Phase.DELETING)
-        view = self._context.records.view()
-        if any(port.body.network_id == id for port in view.all(PortBody)):
-            self._set_phase(id, Phase.READY)
-            raise InUse("the network has ports", driver="libvirt", resource=id)
+
+        def refuse_used(view: View) -> None:
+            for port in view.all(PortBody):
+                if port.body.network_id == id:
+                    raise InUse(f"the port {port.id} is on the network", driver="libvirt", resource=id)
+
+        self._begin_delete(id, refuse_used)
         subnets = Subnets(self._context, self._project_id)
-        for subnet in view.all(SubnetBody):
+        for subnet in self._context.records.view().all(SubnetBody):
             if subnet.body.network_id == id:
                 subnets.delete(subnet.id)
         self._context.records.remove(NetworkBody, id)

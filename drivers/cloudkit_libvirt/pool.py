@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 
-import libvirt  # pyright: ignore[reportMissingTypeStubs]
+import libvirt
 
 from cloudkit.errors import Busy
 from cloudkit_libvirt import storage_xml

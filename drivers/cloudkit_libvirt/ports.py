@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 
-import libvirt  # pyright: ignore[reportMissingTypeStubs]
+import libvirt
 
 from cloudkit.errors import AlreadyExists, Conflict, InUse, InvalidRequest
 from cloudkit.types import FixedIp, NetworkStatus, Port, PortSpec
@@ -18,10 +18,11 @@ from cloudkit_libvirt.errors import code_of
 from cloudkit_libvirt.networks import STATUS
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.undo import undoing
-from cloudkit_libvirt.xml_tree import to_text
+from cloudkit_libvirt.xml_tree import parse, to_text
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-_LIVE_AND_CONFIG = libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE | libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
+_ADD = libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST
+_DELETE = libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE
 _BIND_TRIES = 64
 
 
@@ -73,16 +74,12 @@ class Ports(RecordCollection[PortBody, Port]):
 
     def delete(self, id: str) -> None:
         """Delete one; raises InUse while a server has it."""
-        body = self._own(id).body
-        if body.device_id:
-            raise InUse(f"the port is used by the server {body.device_id}", driver="libvirt", resource=id)
 
-        def free(body: PortBody) -> PortBody:
-            if body.device_id:
-                raise InUse(f"the port is used by the server {body.device_id}", driver="libvirt", resource=id)
-            return replace(body, phase=Phase.DELETING, updated_at=now_text())
+        def refuse_used(view: View) -> None:
+            if server_id := view.get(PortBody, id).body.device_id:
+                raise InUse(f"the port is used by the server {server_id}", driver="libvirt", resource=id)
 
-        self._context.records.change(PortBody, id, free)
+        self._begin_delete(id, refuse_used)
         self.remove(id)
 
     def remove(self, id: str) -> None:
@@ -92,8 +89,8 @@ class Ports(RecordCollection[PortBody, Port]):
             self._context.records.remove(PortBody, id)
             return
         body = record.body
-        if body.own_lease and body.ip is not None:
-            self._unregister(record)
+        if body.own_lease:
+            self._unregister(body)
         for claim in _claims(body):
             self._context.records.release(claim, id)
         self._context.records.remove(PortBody, id)
@@ -170,34 +167,35 @@ class Ports(RecordCollection[PortBody, Port]):
             # A delete of the subnet at the same time sees this port's record, or this sees the delete.
             self._ready(records.view(), SubnetBody, subnet.id)
             if record.body.own_lease:
-                self._register(record.body, subnet.body)
+                self._reserve(record.body, record.body.mac)
         return record
 
-    def _register(self, body: PortBody, subnet: SubnetBody) -> None:
-        assert body.ip is not None
-        if standard := addresses.prepared(subnet).get(body.ip):
-            self._update(body.network_id, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, standard, body.ip)
-        self._update(body.network_id, libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, body.mac, body.ip)
-
-    def _unregister(self, record: Record[PortBody]) -> None:
-        body = record.body
-        assert body.ip is not None
-        self._update(body.network_id, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, body.mac, body.ip)
+    def _unregister(self, body: PortBody) -> None:
         subnet = self._context.records.view().find(SubnetBody, body.subnet_id or "")
-        if subnet is not None and (standard := addresses.prepared(subnet.body).get(body.ip)):
-            self._update(body.network_id, libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, standard, body.ip)
-
-    def _update(self, network_id: str, command: int, mac: str, ip: str) -> None:
-        """Add or delete a reservation; one that is there or gone already is passed over."""
+        standard = addresses.prepared(subnet.body).get(body.ip or "") if subnet is not None else None
         try:
-            network = self._context.connection.virt.networkLookupByName(network_xml.libvirt_name(network_id))
-            host = to_text(network_xml.host(mac, ip))
-            network.update(command, libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST, 0, host, _LIVE_AND_CONFIG)
+            self._reserve(body, standard)
         except libvirt.libvirtError as error:
-            harmless = (libvirt.VIR_ERR_NO_NETWORK, libvirt.VIR_ERR_OPERATION_INVALID)
-            if command == libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE and code_of(error) in harmless:
-                return
-            raise
+            if code_of(error) != libvirt.VIR_ERR_NO_NETWORK:
+                raise
+
+    def _reserve(self, body: PortBody, mac: str | None) -> None:
+        """Have libvirt's DHCP server give the port's address to one MAC, or to nobody; done already is fine."""
+        assert body.ip is not None
+        network = self._context.connection.virt.networkLookupByName(network_xml.libvirt_name(body.network_id))
+        flags = libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG
+        if network.isActive():
+            flags |= libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE
+        reserved = {host.get("ip"): host.get("mac") for host in parse(network.XMLDesc()).iter("host")}.get(body.ip)
+        if reserved == mac:
+            return
+        for command, owner in (
+            (libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, reserved),
+            (libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST, mac),
+        ):
+            if owner is not None:
+                host = to_text(network_xml.host(owner, body.ip))
+                network.update(command, libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST, 0, host, flags)
 
     # -- reading
 

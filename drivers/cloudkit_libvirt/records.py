@@ -43,6 +43,7 @@ _NAME = re.compile(
 )
 _CLAIMS = uuid.UUID("6ad1ae1b-4c14-5f5b-9a8c-0d5e6a3f7f10")
 _MAX_BYTES = 1 << 20
+_POLL_S = 0.05
 
 
 class _Unfinished(Exception):
@@ -196,14 +197,15 @@ class Records:
         try:
             self._fill(name, body)
         except AlreadyExists:
-            self._remove_if_abandoned(name)
-            raise Busy(
-                f"another client is changing the {body.kind.noun} {body.name!r}", driver="libvirt", resource=record.id
-            ) from None
+            if self._is_empty(name):
+                self._remove_abandoned(name)
+            raise self._busy(record.id, body) from None
         if not self._store.delete(_blob_name(kind, record.id, record.generation)):
-            # What this replaced was removed meanwhile: then nothing of it may come back.
+            # What this replaced is gone. If the whole record is, nothing of it may come back; else it was changed
+            # more than once meanwhile, so that the name of the next generation was free again.
             self._store.delete(name)
-            raise not_found(type(body), record.id)
+            self.view().get(type(body), record.id)
+            raise self._busy(record.id, body)
         return Record(record.id, generation, body)
 
     def change(self, body_type: type[B], id: str, alter: Callable[[B], B]) -> Record[B]:
@@ -239,17 +241,34 @@ class Records:
                 self._store.create(name, encode({"what": what, "owner": owner}))
             except BlobExists:
                 held_by = self._claim_owner(name)
-                if held_by is not None or not self._remove_if_abandoned(name):
+                if held_by is not None:
                     return held_by == owner
+                if self._is_empty(name) and not self._remove_abandoned(name):
+                    return False
             else:
                 return True
         return False
 
     def release(self, what: str, owner: str) -> None:
-        """Give back what ``owner`` may have claimed; another's claim stays."""
+        """Give back what ``owner`` may have claimed; another's claim stays.
+
+        A claim that is still empty is ``owner``'s, who died, or another's, who fills it now: that is waited for.
+        """
         name = self._claim_name(what)
+        deadline = time.monotonic() + UNFINISHED_S
+        while self._is_empty(name):
+            if self._remove_abandoned(name):
+                return
+            if time.monotonic() > deadline:
+                self._store.delete(name)
+                return
+            time.sleep(_POLL_S)
         if self._claim_owner(name) == owner:
             self._store.delete(name)
+
+    def holds(self, what: str, owner: str) -> bool:
+        """Whether something is claimed by ``owner``."""
+        return self._claim_owner(self._claim_name(what)) == owner
 
     def _claim_name(self, what: str) -> str:
         return _blob_name("claim", str(uuid.uuid5(_CLAIMS, what)), 1)
@@ -263,6 +282,10 @@ class Records:
 
     # -- blobs
 
+    @staticmethod
+    def _busy(id: str, body: Body) -> Busy:
+        return Busy(f"another client is changing the {body.kind.noun} {body.name!r}", driver="libvirt", resource=id)
+
     def _fill(self, name: str, body: Body) -> None:
         data = to_data(body)
         try:
@@ -274,15 +297,13 @@ class Records:
         except BlobExists:
             raise AlreadyExists(f"the record {name} exists", driver="libvirt") from None
 
-    def _remove_if_abandoned(self, name: str) -> bool:
+    def _is_empty(self, name: str) -> bool:
         try:
             decode(self._store.read(name))
         except _Unfinished:
-            return self._remove_abandoned(name)
-        except BlobGone:
             return True
-        except _Damaged:
-            return False
+        except (BlobGone, _Damaged):
+            pass
         return False
 
     def _remove_abandoned(self, name: str) -> bool:

@@ -137,8 +137,9 @@ class Builder:
     def teardown(self, id: str, body: ServerBody) -> None:
         """Undo all of a server but its record, from whatever state it is in."""
         self._context.domains.remove(id)
-        self._unplug_volumes(id)
+        # Before any record is changed: in a full pool that needs the room.
         self._context.pool.delete_all(f"ck-{id}.")
+        self._unplug_volumes(id)
         for port_id in body.port_ids:
             self._ports.unplug(port_id, id)
 

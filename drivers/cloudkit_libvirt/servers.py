@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
-import libvirt  # pyright: ignore[reportMissingTypeStubs]
+import libvirt
 
 from cloudkit.errors import InvalidState
 from cloudkit.types import Address, Fault, Server, ServerSpec, ServerStatus
@@ -15,6 +15,7 @@ from cloudkit_libvirt.bodies import Phase, PortBody, ServerBody, VolumeBody
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.domain_xml import libvirt_name
+from cloudkit_libvirt.plugs import live_plug
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.server_build import Builder, seed_name
 from cloudkit_libvirt.status import DomainState, status_of
@@ -47,9 +48,7 @@ class Servers(RecordCollection[ServerBody, Server]):
 
     def delete(self, id: str) -> None:
         """Delete one with all that was made for it."""
-        self._own(id)
-        record = self._set_phase(id, Phase.DELETING)
-        self._remove(id, record.body)
+        self._remove(id, self._begin_delete(id).body)
 
     def start(self, id: str) -> None:
         """Power on."""
@@ -103,6 +102,9 @@ class Servers(RecordCollection[ServerBody, Server]):
     # -- parts
 
     def _boot(self, id: str, domain: libvirt.virDomain) -> None:
+        if domain.hasManagedSaveImage():
+            # Else libvirt would go on from the saved memory.
+            domain.managedSaveRemove()
         self._wipe_secret(id)
         domain.create()
 
@@ -141,8 +143,8 @@ class Servers(RecordCollection[ServerBody, Server]):
         ports = {port.id: port.body for port in view.all(PortBody)}
         volumes: dict[str, list[str]] = {}
         for volume in view.all(VolumeBody):
-            if volume.body.plug is not None:
-                volumes.setdefault(volume.body.plug.server_id, []).append(volume.id)
+            if plug := live_plug(self._context, view, volume):
+                volumes.setdefault(plug.server_id, []).append(volume.id)
         for record in records:
             yield self._server(record, states.get(libvirt_name(record.id)), ports, tuple(volumes.get(record.id, ())))
 

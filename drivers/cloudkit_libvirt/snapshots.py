@@ -1,4 +1,4 @@
-"""Snapshots: whole copies of volumes, so that neither needs the other afterwards."""
+"""Snapshots: whole copies of volumes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from cloudkit.types import Snapshot, SnapshotSpec, SnapshotStatus
 from cloudkit_libvirt.bodies import Phase, SnapshotBody, VolumeBody, common_of
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.guest_servers import copy_disk
+from cloudkit_libvirt.plugs import live_plug
 from cloudkit_libvirt.records import Record
 from cloudkit_libvirt.undo import undoing
 
@@ -31,8 +32,9 @@ class Snapshots(RecordCollection[SnapshotBody, Snapshot]):
 
     def create(self, spec: SnapshotSpec) -> Snapshot:
         """Copy a volume; an attached one only with ``force``, as its guest may be in the middle of writing."""
-        volume: Record[VolumeBody] = self._ready(self._context.records.view(), VolumeBody, spec.volume_id)
-        plug = volume.body.plug
+        view = self._context.records.view()
+        volume: Record[VolumeBody] = self._ready(view, VolumeBody, spec.volume_id)
+        plug = live_plug(self._context, view, volume)
         if plug is not None and not spec.force:
             raise InvalidState(
                 f"the volume {volume.body.name!r} is attached",
@@ -48,6 +50,8 @@ class Snapshots(RecordCollection[SnapshotBody, Snapshot]):
         )
         record = self._context.records.create(str(uuid.uuid4()), body)
         with undoing(lambda: self._remove(record.id)):
+            # A delete of the volume at the same time sees this snapshot's record, or this sees the delete.
+            self._ready(self._context.records.view(), VolumeBody, volume.id)
             copy_disk(
                 self._context,
                 plug.server_id if plug else None,
@@ -59,8 +63,7 @@ class Snapshots(RecordCollection[SnapshotBody, Snapshot]):
 
     def delete(self, id: str) -> None:
         """Delete one; volumes that were made from it stay."""
-        self._own(id)
-        self._set_phase(id, Phase.DELETING)
+        self._begin_delete(id)
         self._remove(id)
 
     def _remove(self, id: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import libvirt  # pyright: ignore[reportMissingTypeStubs]
+import libvirt
 
 from cloudkit.types import ServerStatus
 

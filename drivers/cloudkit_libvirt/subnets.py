@@ -6,12 +6,12 @@ import uuid
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 
-import libvirt  # pyright: ignore[reportMissingTypeStubs]
+import libvirt
 
 from cloudkit.errors import Conflict, InUse, InvalidRequest, Unsupported
 from cloudkit.types import Subnet, SubnetSpec
 from cloudkit_libvirt import addresses, network_xml
-from cloudkit_libvirt.bodies import NetworkBody, Phase, PortBody, SubnetBody, common_of
+from cloudkit_libvirt.bodies import NetworkBody, PortBody, SubnetBody, common_of
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.errors import code_of
 from cloudkit_libvirt.host_routes import local_routes
@@ -32,6 +32,10 @@ class Subnets(RecordCollection[SubnetBody, Subnet]):
         body = self._body(spec)
         record = self._context.records.create(str(uuid.uuid4()), body)
         with undoing(lambda: self._remove(record.id, body)):
+            # Looked at after the record is written: of two clients at the same time, one at least sees the other.
+            view = self._context.records.view()
+            self._ready(view, NetworkBody, spec.network_id)
+            self._refuse_overlap(view, record)
             if not self._context.records.claim(_claim(body), record.id):
                 raise Unsupported(
                     f"the network {network.body.name!r} has a subnet; libvirt networks take one each here",
@@ -39,21 +43,17 @@ class Subnets(RecordCollection[SubnetBody, Subnet]):
                     resource=spec.network_id,
                     hint="Make another network for another subnet.",
                 )
-            # Looked at after the record is written: of two clients at the same time, one at least sees the other.
-            view = self._context.records.view()
-            self._ready(view, NetworkBody, spec.network_id)
-            self._refuse_overlap(view, record)
             self._define(body, network.body.mtu)
             return self.value(self.finish(record, body))
 
     def delete(self, id: str) -> None:
         """Delete one and the network in libvirt; raises InUse while ports have its addresses."""
-        body = self._own(id).body
-        self._set_phase(id, Phase.DELETING)
-        if any(port.body.subnet_id == id for port in self._context.records.view().all(PortBody)):
-            self._set_phase(id, Phase.READY)
-            raise InUse(f"ports have addresses of the subnet {body.cidr}", driver="libvirt", resource=id)
-        self._remove(id, body)
+
+        def refuse_used(view: View) -> None:
+            if any(port.body.subnet_id == id for port in view.all(PortBody)):
+                raise InUse("ports have addresses of the subnet", driver="libvirt", resource=id)
+
+        self._remove(id, self._begin_delete(id, refuse_used).body)
 
     # -- making
 
@@ -116,9 +116,9 @@ class Subnets(RecordCollection[SubnetBody, Subnet]):
 
     def _remove(self, id: str, body: SubnetBody) -> None:
         # A subnet that lost the claim on its network must not take down the winner's.
-        if self._context.records.claim(_claim(body), id):
+        if self._context.records.holds(_claim(body), id):
             self._undefine(body.network_id)
-            self._context.records.release(_claim(body), id)
+        self._context.records.release(_claim(body), id)
         self._context.records.remove(SubnetBody, id)
 
     def _undefine(self, network_id: str) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
 
-import libvirt  # pyright: ignore[reportMissingTypeStubs]
+import libvirt
 
 from cloudkit.errors import InUse, InvalidRequest, InvalidState
-from cloudkit.types import Attachment, Volume, VolumeSpec, VolumeStatus
+from cloudkit.types import Attachment, ServerStatus, Volume, VolumeSpec, VolumeStatus
 from cloudkit_libvirt import domain_xml
 from cloudkit_libvirt.bodies import (
     Phase,
@@ -23,10 +22,12 @@ from cloudkit_libvirt.bodies import (
     now_text,
 )
 from cloudkit_libvirt.collections_base import RecordCollection
-from cloudkit_libvirt.records import Record
+from cloudkit_libvirt.plugs import attachment_of, find_disk, live_plug
+from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.snapshots import snapshot_volume_name
+from cloudkit_libvirt.status import status_of
 from cloudkit_libvirt.undo import undoing
-from cloudkit_libvirt.xml_tree import Element, to_text
+from cloudkit_libvirt.xml_tree import to_text
 
 GIB = 1 << 30
 _STATUS = {
@@ -39,6 +40,8 @@ _PLUGGED = {
     PlugPhase.ATTACHED: VolumeStatus.IN_USE,
     PlugPhase.DETACHING: VolumeStatus.DETACHING,
 }
+_CAN_BE_PLUGGED = (ServerStatus.ACTIVE, ServerStatus.SHUTOFF, ServerStatus.PAUSED)
+"""In any other status libvirt would change the domain's definition alone, and the guest goes on without it."""
 # vda is the root disk.
 _DEVICES = tuple(f"vd{chr(letter)}" for letter in range(ord("b"), ord("z") + 1))
 
@@ -73,18 +76,31 @@ class Volumes(RecordCollection[VolumeBody, Volume]):
         with undoing(lambda: self._remove(record.id)):
             self._fill(record)
             record = self.finish(record, body)
-        return self.value(record)
+        return self._volume(record, None)
 
     def delete(self, id: str) -> None:
-        """Delete one; raises InUse while it is plugged in."""
-        self._own(id)
+        """Delete one; raises InUse while it is plugged in or has snapshots."""
 
-        def take(body: VolumeBody) -> VolumeBody:
-            if self._live_plug(id, body) is not None:
-                raise InUse(f"the volume {body.name!r} is attached to a server", driver="libvirt", resource=id)
-            return replace(body, plug=None, phase=Phase.DELETING, updated_at=now_text())
+        def refuse_used(view: View) -> None:
+            volume = view.get(VolumeBody, id)
+            name = volume.body.name
+            if plug := live_plug(self._context, view, volume):
+                raise InUse(
+                    f"the volume {name!r} is attached to the server {plug.server_id}",
+                    driver="libvirt",
+                    resource=id,
+                    hint="Detach it first.",
+                )
+            # The files are independent, but a cloud whose snapshots outlive their volumes would be like no other.
+            for snapshot in view.all(SnapshotBody):
+                if snapshot.body.volume_id == id:
+                    raise InUse(
+                        f"the snapshot {snapshot.body.name!r} is one of the volume {name!r}",
+                        driver="libvirt",
+                        resource=id,
+                    )
 
-        self._context.records.change(VolumeBody, id, take)
+        self._begin_delete(id, refuse_used)
         self._remove(id)
 
     def _fill(self, record: Record[VolumeBody]) -> None:
@@ -101,29 +117,14 @@ class Volumes(RecordCollection[VolumeBody, Volume]):
         self._context.pool.delete_all(volume_name(id))
         self._context.records.remove(VolumeBody, id)
 
-    # -- where it is plugged in
-
-    def _live_plug(self, id: str, body: VolumeBody) -> Plug | None:
-        """Where it is plugged in now: nowhere, once the server is gone or its guest let go of the disk."""
-        plug = body.plug
-        if plug is None:
-            return None
-        if self._context.records.view().find(ServerBody, plug.server_id) is None:
-            return None
-        if plug.phase is PlugPhase.DETACHING:
-            domain = self._context.domains.find(plug.server_id)
-            if domain is None or find_disk(self._context.domains.tree(domain), id) is None:
-                return None
-        return plug
-
-    def _plug_of(self, record: Record[VolumeBody]) -> Plug | None:
-        return self._live_plug(record.id, record.body)
-
     # -- reading
 
-    def value(self, record: Record[VolumeBody]) -> Volume:
-        """The value of a record."""
-        body, plug = record.body, self._plug_of(record)
+    def _values(self, view: View, records: Sequence[Record[VolumeBody]]) -> Iterator[Volume]:
+        for record in records:
+            yield self._volume(record, live_plug(self._context, view, record))
+
+    def _volume(self, record: Record[VolumeBody], plug: Plug | None) -> Volume:
+        body = record.body
         status = _STATUS[body.phase]
         if plug is not None and status is VolumeStatus.AVAILABLE:
             status = _PLUGGED[plug.phase]
@@ -144,40 +145,39 @@ class PluggableVolumes(Volumes):
     def attach(self, id: str, server_id: str) -> Attachment:
         """Plug it in; the guest sees it in a moment."""
         self._own(id)
-        server: Record[ServerBody] = self._ready(self._context.records.view(), ServerBody, server_id)
+        domain = self._pluggable_domain(server_id)
+        plug = Plug(phase=PlugPhase.ATTACHING, server_id=server_id, device=None, since=now_text())
 
         def take(body: VolumeBody) -> VolumeBody:
-            if body.phase is not Phase.READY or self._live_plug(id, body) is not None:
+            view = self._context.records.view()
+            if body.phase is not Phase.READY or live_plug(self._context, view, view.get(VolumeBody, id)) is not None:
                 raise InvalidState(
-                    f"the volume {body.name!r} is not available", driver="libvirt", resource=id,
+                    f"the volume {body.name!r} is not available",
+                    driver="libvirt",
+                    resource=id,
                     hint="Detach it first." if body.plug else None,
-                )  # fmt: skip
-            plug = Plug(phase=PlugPhase.ATTACHING, server_id=server_id, device=None, since=now_text())
+                )
             return replace(body, plug=plug, updated_at=now_text())
 
         self._context.records.change(VolumeBody, id, take)
-        with undoing(lambda: self._set_plug(id, lambda _plug: None)):
+        with undoing(lambda: self._let_go(id, server_id)):
             # A delete of the server at the same time sees this volume's record, or this sees the delete.
-            self._ready(self._context.records.view(), ServerBody, server.id)
-            device = self._plug_in(id, server_id)
-        record = self._set_plug(id, lambda plug: replace(plug, phase=PlugPhase.ATTACHED, device=device))
-        assert record.body.plug is not None
-        return attachment_of(id, record.body.plug)
+            self._ready(self._context.records.view(), ServerBody, server_id)
+            attached = replace(plug, phase=PlugPhase.ATTACHED, device=self._plug_in(id, domain))
+        self._set_plug(id, lambda _plug: attached)
+        return attachment_of(id, attached)
 
     def detach(self, id: str, server_id: str) -> None:
         """Unplug it; a guest that does not let go keeps it in the status detaching."""
         record = self._own(id)
-        plug = self._plug_of(record)
+        plug = live_plug(self._context, self._context.records.view(), record)
         if plug is None or plug.server_id != server_id:
             raise InvalidState(
                 f"the volume {record.body.name!r} is not attached to this server", driver="libvirt", resource=id
             )
-        self._set_plug(id, lambda plug: replace(plug, phase=PlugPhase.DETACHING))
-        domain = self._context.domains.find(server_id)
-        if domain is not None:
-            self._pull_out(id, domain)
-        if self._plug_of(self._own(id)) is None:
-            self._set_plug(id, lambda _plug: None)
+        if self._context.domains.find(server_id) is not None:
+            self._pluggable_domain(server_id, (*_CAN_BE_PLUGGED, ServerStatus.ERROR))
+        self._let_go(id, server_id)
 
     def extend(self, id: str, size_gib: int) -> None:
         """Grow it, also under a running guest."""
@@ -188,8 +188,8 @@ class PluggableVolumes(Volumes):
             )
         if record.body.phase is not Phase.READY:
             raise InvalidState("the volume is half-made or half-deleted", driver="libvirt", resource=id)
-        plug = self._plug_of(record)
-        domain = self._context.domains.find(plug.server_id) if plug else None
+        plug = live_plug(self._context, self._context.records.view(), record)
+        domain = self._pluggable_domain(plug.server_id) if plug else None
         if plug and plug.device and domain is not None and domain.isActive():
             domain.blockResize(plug.device, size_gib * GIB, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
         else:
@@ -208,19 +208,42 @@ class PluggableVolumes(Volumes):
 
         return self._context.records.change(VolumeBody, id, change)
 
-    def _plug_in(self, id: str, server_id: str) -> str:
+    def _pluggable_domain(
+        self, server_id: str, statuses: tuple[ServerStatus, ...] = _CAN_BE_PLUGGED
+    ) -> libvirt.virDomain:
+        """The domain of a server whose disks can be changed; raises InvalidState."""
+        server: Record[ServerBody] = self._ready(self._context.records.view(), ServerBody, server_id)
         domain = self._context.domains.find(server_id)
         if domain is None:
-            raise InvalidState("the server has no domain", driver="libvirt", resource=server_id)
+            raise InvalidState(f"the server {server.body.name!r} has no domain", driver="libvirt", resource=server_id)
+        status, _, _ = status_of(self._context.domains.state(domain))
+        if status not in statuses:
+            raise InvalidState(
+                f"the server {server.body.name!r} is {status}, and must be {' or '.join(statuses)}",
+                driver="libvirt",
+                resource=server_id,
+            )
+        return domain
+
+    def _plug_in(self, id: str, domain: libvirt.virDomain) -> str:
         path = self._context.pool.path(volume_name(id))
         with self._context.plug_lock:
             tree = self._context.domains.tree(domain)
             used = {target.get("dev") for target in tree.findall("devices/disk/target")}
             device = next((name for name in _DEVICES if name not in used), None)
             if device is None:
-                raise InvalidState("the server has no free disk slot", driver="libvirt", resource=server_id)
+                raise InvalidState("the server has no free disk slot", driver="libvirt", resource=domain.name())
             domain.attachDeviceFlags(to_text(domain_xml.volume_disk(id, path, device)), _where(domain))
         return device
+
+    def _let_go(self, id: str, server_id: str) -> None:
+        """Pull it out of the server as far as it is in, and note where it is then."""
+        record = self._set_plug(id, lambda plug: replace(plug, phase=PlugPhase.DETACHING))
+        domain = self._context.domains.find(server_id)
+        if domain is not None:
+            self._pull_out(id, domain)
+        if live_plug(self._context, self._context.records.view(), record) is None:
+            self._set_plug(id, lambda _plug: None)
 
     def _pull_out(self, id: str, domain: libvirt.virDomain) -> None:
         """Take the disk out of what is defined, and ask the guest to let go of it where it runs."""
@@ -240,27 +263,6 @@ class PluggableVolumes(Volumes):
                 failure = failure or error
         if failure is not None and "in the process of unplug" not in str(failure):
             raise failure
-
-
-def find_disk(tree: Element, volume_id: str) -> Element | None:
-    """A volume's disk in a domain, by its alias."""
-    for disk in tree.findall("devices/disk"):
-        alias = disk.find("alias")
-        if alias is not None and alias.get("name") == domain_xml.alias_of(volume_id):
-            return disk
-    return None
-
-
-def attachment_of(volume_id: str, plug: Plug) -> Attachment:
-    """The value of a plugged volume; one volume has one place, so that its id serves as the attachment's."""
-    return Attachment(
-        id=volume_id,
-        volume_id=volume_id,
-        server_id=plug.server_id,
-        device_hint=f"/dev/{plug.device}" if plug.device else "",
-        serial=domain_xml.serial_of(volume_id),
-        attached_at=datetime.fromisoformat(plug.since),
-    )
 
 
 def _where(domain: libvirt.virDomain) -> int:

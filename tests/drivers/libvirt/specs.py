@@ -43,7 +43,9 @@ def network_spec(name: str = "private", **fields: Any) -> NetworkSpec:
 
 
 def subnet_spec(network_id: str, cidr: str = "172.16.1.0/24", **fields: Any) -> SubnetSpec:
-    return SubnetSpec(**{"name": "s", "mark": mark(), "network_id": network_id, "cidr": cidr, "ip_version": 4, **fields})
+    return SubnetSpec(
+        **{"name": "s", "mark": mark(), "network_id": network_id, "cidr": cidr, "ip_version": 4, **fields}
+    )
 
 
 def port_spec(network_id: str, **fields: Any) -> PortSpec:

@@ -6,6 +6,7 @@ client does nothing more, its clean-up included; then another client comes and d
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -46,10 +47,14 @@ class Killed(BaseException):
 
 
 class Killer:
-    """Lets so many steps happen, and none after."""
+    """Lets so many steps happen, and none after.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    With ``halfway`` the last step is done by half where it can be: a record's name is taken, and it is not filled.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, halfway: bool) -> None:
         self.left: int | None = None
+        self.halfway = halfway
         for owner, name in STEPS:
             monkeypatch.setattr(owner, name, self._guard(getattr(owner, name)))
 
@@ -57,6 +62,8 @@ class Killer:
         def guarded(*arguments: Any, **options: Any) -> Any:
             if self.left is not None:
                 if self.left == 0:
+                    if self.halfway and step.__name__ == "create":
+                        take_only(*arguments)
                     raise Killed
                 self.left -= 1
             return step(*arguments, **options)
@@ -64,9 +71,14 @@ class Killer:
         return guarded
 
 
-@pytest.fixture
-def killer(monkeypatch: pytest.MonkeyPatch) -> Killer:
-    return Killer(monkeypatch)
+def take_only(store: MemoryBlobs, name: str, data: bytes) -> None:
+    """What is left of a client that died long ago between taking a name and filling it."""
+    store._blobs.setdefault(name, (bytes(len(data)), time.monotonic() - 3600))
+
+
+@pytest.fixture(params=[False, True], ids=["between-steps", "within-steps"])
+def killer(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Killer:
+    return Killer(monkeypatch, request.param)
 
 
 def delete_all(driver: Any) -> None:

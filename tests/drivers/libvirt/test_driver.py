@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,8 +50,15 @@ from cloudkit.types import (
     SnapshotSpec,
     VolumeStatus,
 )
+from cloudkit_libvirt.blobs import BlobExists, MemoryBlobs
+from cloudkit_libvirt.bodies import Plug, PlugPhase, VolumeBody
+from cloudkit_libvirt.volumes import PluggableVolumes
 
 Left = Callable[[], list[str]]
+
+
+def has_saved_memory(driver: Any, server_id: str) -> bool:
+    return bool(driver.native.lookupByUUIDString(server_id).hasManagedSaveImage())
 
 
 def test_declaration(driver: Any) -> None:
@@ -98,6 +108,15 @@ class TestServers:
         servers.stop(server.id, hard=True)
         servers.reboot(server.id, hard=True)
         assert servers.get(server.id).status is ServerStatus.ACTIVE
+        servers.suspend(server.id)
+        with pytest.raises(InvalidState):
+            servers.start(server.id)
+        memory_was_used: list[bool] = []
+        boot = servers._wipe_secret
+        servers._wipe_secret = lambda id: memory_was_used.append(has_saved_memory(driver, id)) or boot(id)
+        servers.reboot(server.id, hard=True)
+        assert servers.get(server.id).status is ServerStatus.ACTIVE
+        assert memory_was_used == [False]
 
         servers.delete(server.id)
         with pytest.raises(NotFound):
@@ -201,6 +220,30 @@ class TestServers:
         driver.compute.servers.delete(server.id)
 
 
+def test_all_can_be_deleted_where_the_pool_is_full(driver: Any, left: Left, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, _ = make_network(driver)
+    port = driver.network.ports.create(port_spec(network.id))
+    driver.compute.key_pairs.create(key_pair_spec())
+    volume = driver.volume.volumes.create(volume_spec())
+    snapshot = driver.volume.snapshots.create(SnapshotSpec(name="s", mark=volume.mark, volume_id=volume.id))
+    server = make_server(driver, Nic(network_id=network.id))
+
+    def no_room(store: MemoryBlobs, name: str, _data: bytes) -> None:
+        if name in store.names():
+            raise BlobExists(name)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(MemoryBlobs, "create", no_room)
+    driver.compute.servers.delete(server.id)
+    driver.compute.flavors.delete(server.flavor_id)
+    driver.compute.key_pairs.delete("me")
+    driver.volume.snapshots.delete(snapshot.id)
+    driver.volume.volumes.delete(volume.id)
+    driver.network.ports.delete(port.id)
+    driver.network.networks.delete(network.id)
+    assert left() == []
+
+
 class TestProjects:
     def test_each_sees_its_own_and_what_is_public(self, driver: Any) -> None:
         other = driver.for_project("other")
@@ -302,6 +345,14 @@ class TestNetworks:
             driver.network.subnets.create(subnet_spec(**{"network_id": network.id, **fields}))
         assert left() == before
 
+    def test_a_second_subnet_that_overlaps_is_a_conflict_first(self, driver: Any, left: Left) -> None:
+        network, _ = make_network(driver)
+        before = left()
+        with pytest.raises(Conflict, match="overlaps"):
+            driver.network.subnets.create(subnet_spec(network.id, "172.16.1.0/25"))
+        assert left() == before
+        assert driver.native.networkLookupByName(f"ck-{network.id}").isActive()
+
     def test_a_second_subnet_is_refused_and_the_first_stays(self, driver: Any, left: Left) -> None:
         network, subnet = make_network(driver)
         before = left()
@@ -383,6 +434,15 @@ class TestPorts:
         driver.network.ports.delete(port.id)
         assert sorted(libvirts.XMLDesc().splitlines()) == sorted(before.splitlines())
 
+    def test_a_reservation_is_written_for_a_network_that_does_not_run(self, driver: Any) -> None:
+        network, _ = make_network(driver)
+        libvirts = driver.native.networkLookupByName(f"ck-{network.id}")
+        libvirts.destroy()
+        port = driver.network.ports.create(port_spec(network.id, mac="02:00:00:00:00:01"))
+        assert "02:00:00:00:00:01" in libvirts.XMLDesc()
+        driver.network.ports.delete(port.id)
+        assert "02:00:00:00:00:01" not in libvirts.XMLDesc()
+
     @pytest.mark.parametrize("mac", ["01:00:00:00:00:01", "00:00:00:00:00:00", "nonsense", "02:00:00:00:00"])
     def test_a_bad_mac(self, driver: Any, mac: str) -> None:
         network, _ = make_network(driver)
@@ -424,14 +484,58 @@ class TestVolumes:
             SnapshotSpec(name="s", mark=volume.mark or key_pair_spec().mark, volume_id=volume.id)
         )
         assert (snapshot.volume_id, snapshot.size_gib) == (volume.id, 1)
-        volumes.delete(volume.id)
+        with pytest.raises(InUse, match="snapshot"):
+            volumes.delete(volume.id)
+        assert volumes.get(volume.id) == replace(volume, updated_at=volumes.get(volume.id).updated_at)
         copy = volumes.create(volume_spec("copy", snapshot_id=snapshot.id, size_gib=2))
         assert (copy.snapshot_id, copy.size_gib) == (snapshot.id, 2)
         with pytest.raises(NotFound):
             volumes.create(volume_spec(snapshot_id="nope"))
         snapshots.delete(snapshot.id)
-        volumes.delete(copy.id)
+        for id in (volume.id, copy.id):
+            volumes.delete(id)
         assert left() == []
+
+    def test_a_guest_that_let_go_late_has_let_go_everywhere(self, driver: Any) -> None:
+        server, volume = make_server(driver), driver.volume.volumes.create(volume_spec())
+
+        def plug_in(phase: PlugPhase) -> None:
+            plug = Plug(phase=phase, server_id=server.id, device="vdb", since="2026-01-01T00:00:00+00:00")
+            driver._context.records.change(VolumeBody, volume.id, lambda body: replace(body, plug=plug))
+
+        def take_snapshot() -> Any:
+            return driver.volume.snapshots.create(SnapshotSpec(name="s", mark=volume.mark, volume_id=volume.id))
+
+        plug_in(PlugPhase.ATTACHED)
+        assert driver.volume.volumes.get(volume.id).status is VolumeStatus.IN_USE
+        assert driver.compute.servers.get(server.id).volume_ids == (volume.id,)
+        with pytest.raises(InvalidState, match="attached"):
+            take_snapshot()
+        with pytest.raises(InUse, match="attached"):
+            driver.volume.volumes.delete(volume.id)
+
+        plug_in(PlugPhase.DETACHING)
+        seen = driver.volume.volumes.get(volume.id)
+        assert (seen.status, seen.attachments) == (VolumeStatus.AVAILABLE, ())
+        assert driver.compute.servers.get(server.id).volume_ids == ()
+        driver.volume.snapshots.delete(take_snapshot().id)
+        driver.volume.volumes.delete(volume.id)
+
+    @pytest.mark.parametrize("verb", ["attach", "detach", "extend"])
+    def test_the_disks_of_a_suspended_server_stay_as_its_memory_knows_them(self, driver: Any, verb: str) -> None:
+        server, volume = make_server(driver), driver.volume.volumes.create(volume_spec())
+        if verb != "attach":
+            plug = Plug(
+                phase=PlugPhase.ATTACHED, server_id=server.id, device="vdb", since="2026-01-01T00:00:00+00:00"
+            )
+            driver._context.records.change(VolumeBody, volume.id, lambda body: replace(body, plug=plug))
+        driver.compute.servers.suspend(server.id)
+        before = driver.volume.volumes.get(volume.id)
+        with pytest.raises(InvalidState, match="SUSPENDED"):
+            getattr(PluggableVolumes(driver._context, "default"), verb)(
+                volume.id, 2 if verb == "extend" else server.id
+            )
+        assert driver.volume.volumes.get(volume.id) == before
 
     def test_limits(self, driver: Any) -> None:
         driver.volume.volumes.create(volume_spec(size_gib=3))
@@ -476,6 +580,32 @@ class TestConnection:
         driver = open_test_driver("", uri="test:///default")
         assert driver.native.getType() == "TEST"
         driver.close()
+
+    @pytest.mark.parametrize("uri", ["qemu:///session", "qemu+unix:///session?socket=/nonexistent"])
+    def test_an_unprivileged_libvirt_is_refused(self, uri: str) -> None:
+        with pytest.raises(Unsupported, match="session") as raised:
+            open_test_driver(uri)
+        assert "qemu:///system" in raised.value.hint
+
+    def test_a_fork_of_a_process_that_uses_libvirt_is_refused(self, driver: Any) -> None:
+        def use() -> str:
+            try:
+                open_test_driver()
+            except Unavailable as error:
+                return f"{error.retryable} {error.hint}"
+            return "was let"
+
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.write(writer, use().encode())
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        os.close(writer)
+        with os.fdopen(reader) as answer:
+            assert answer.read().startswith("False Start processes by spawn")
 
     def test_two_places(self) -> None:
         with pytest.raises(CloudError, match="two libvirts"):

@@ -30,8 +30,17 @@ NETWORK_ID = "0f0f0f0f-aaaa-4bbb-8ccc-ffffffffffff"
 def subnet(cidr: str = "10.0.0.0/24", bridge: str = "10.0.0.1", **fields: object) -> SubnetBody:
     network = IPv4Network(cidr)
     pools = addresses.default_pools(network, network.network_address + 1)
-    values = {"phase": Phase.READY, "project_id": "p", "name": "s", "created_at": "2026-01-01T00:00:00+00:00",
-              "network_id": NETWORK_ID, "cidr": cidr, "bridge_ip": bridge, "gateway_ip": bridge, "pools": pools}  # fmt: skip
+    values = {
+        "phase": Phase.READY,
+        "project_id": "p",
+        "name": "s",
+        "created_at": "2026-01-01T00:00:00+00:00",
+        "network_id": NETWORK_ID,
+        "cidr": cidr,
+        "bridge_ip": bridge,
+        "gateway_ip": bridge,
+        "pools": pools,
+    }
     return SubnetBody(**{**values, **fields})  # type: ignore[arg-type]
 
 
@@ -207,7 +216,8 @@ class TestErrors:
         [
             (42, "NotFound"), (43, "NotFound"), (49, "NotFound"), (50, "NotFound"), (9, "CloudError"),
             (90, "AlreadyExists"), (55, "InvalidState"), (3, "Unsupported"), (84, "Unsupported"),
-            (91, "Unsupported"), (38, "CloudError"), (1, "CloudError"), (88, "PermissionDenied"), (45, "Unauthenticated"),
+            (91, "Unsupported"), (38, "CloudError"), (1, "CloudError"), (88, "PermissionDenied"),
+            (45, "Unauthenticated"),
         ],
     )  # fmt: skip
     def test_codes(self, code: int, kind: str) -> None:

@@ -98,6 +98,15 @@ def test_no_change_is_lost_between_many_threads(store: AgedBlobs) -> None:
     assert len(store.names()) == 1
 
 
+def test_a_writer_that_was_overtaken_twice_tries_again(records: Records, store: AgedBlobs) -> None:
+    stale = records.create(ID, body(mtu=0))
+    # The name of the next generation was used, and is free again.
+    records.replace(records.replace(stale, body(mtu=1)), body(mtu=2))
+    with pytest.raises(Busy):
+        records.replace(stale, body(mtu=9))
+    assert store.names() == [network_name(3)]
+
+
 def test_what_another_removed_does_not_come_back(records: Records, store: AgedBlobs) -> None:
     stale = records.create(ID, body())
     current = records.replace(stale, body(mtu=1))
@@ -227,6 +236,44 @@ class TestAbandoned:
         assert not records.claim("x", "b")
         store.age = records_module.UNFINISHED_S + 1
         assert records.claim("x", "b")
+
+    def test_an_old_empty_claim_goes_with_its_release(self, records: Records, store: AgedBlobs) -> None:
+        records.claim("x", "a")
+        (name,) = store.names()
+        store.delete(name)
+        store.create(name, bytes(10))
+        store.age = records_module.UNFINISHED_S + 1
+        records.release("x", "a")
+        assert store.names() == []
+
+    def test_a_young_empty_claim_is_waited_for(
+        self, records: Records, store: AgedBlobs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        records.claim("x", "b")
+        (name,) = store.names()
+        filled = store.read(name)
+        store.delete(name)
+        store.create(name, bytes(10))
+
+        def fill(_seconds: float) -> None:
+            store.delete(name)
+            store.create(name, filled)
+
+        monkeypatch.setattr(records_module.time, "sleep", fill)
+        records.release("x", "a")
+        assert records.holds("x", "b")
+
+    def test_an_empty_claim_of_a_host_whose_clock_is_ahead_is_not_waited_for_without_end(
+        self, records: Records, store: AgedBlobs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(records_module, "UNFINISHED_S", 0.1)
+        records.claim("x", "a")
+        (name,) = store.names()
+        store.delete(name)
+        store.create(name, bytes(10))
+        store.age = -3600
+        records.release("x", "a")
+        assert store.names() == []
 
 
 class TestClaims:

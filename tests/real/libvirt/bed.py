@@ -171,12 +171,19 @@ class LibvirtBed:
     def start_libvirtd(self) -> None:
         """Start the daemon; it answers when this returns."""
         namespaces = ["nsenter", f"--target={self._init().pid}", "--mount", "--pid", "--net", "--wd=/", "--"]
-        daemon = ["libvirtd", "--daemon", "--config", f"{self.folder}/etc/libvirtd.conf",
-                  "--pid-file", f"{self.folder}/run/libvirtd.pid"]
+        daemon = [
+            "libvirtd",
+            "--daemon",
+            "--config",
+            f"{self.folder}/etc/libvirtd.conf",
+            "--pid-file",
+            f"{self.folder}/run/libvirtd.pid",
+        ]
         # The daemon keeps what it inherits: a pipe would never reach its end.
         with (self.folder / "log/start.log").open("a") as log:
-            done = subprocess.run([*namespaces, *daemon], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                  timeout=30, check=False)
+            done = subprocess.run(
+                [*namespaces, *daemon], stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=30, check=False
+            )
         if done.returncode != 0:
             raise BedError(f"libvirtd did not start:\n{self.log_tail()}")
 
@@ -266,8 +273,13 @@ class LibvirtBed:
         init = [sys.executable, HERE / "namespace_init.py", self.folder]
         with (self.folder / "log/init.log").open("w") as log:
             self._outer = subprocess.Popen(
-                self.command([*namespaces, *init]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
-                text=True, cwd="/", start_new_session=True,
+                self.command([*namespaces, *init]),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd="/",
+                start_new_session=True,
             )
         assert self._outer.stdout is not None
         with self._outer.stdout as report:

@@ -46,8 +46,23 @@ PROGRAMS = {
     "lsblk": "usr/bin",
     "qemu-ga": "usr/sbin",
 }
-FOLDERS = ("dev", "etc/dropbear", "home/cloud", "mnt", "proc", "root", "run", "sys", "tmp",
-           "usr/bin", "usr/lib/x86_64-linux-gnu", "usr/lib64", "usr/sbin", "var/lib", "var/log")
+FOLDERS = (
+    "dev",
+    "etc/dropbear",
+    "home/cloud",
+    "mnt",
+    "proc",
+    "root",
+    "run",
+    "sys",
+    "tmp",
+    "usr/bin",
+    "usr/lib/x86_64-linux-gnu",
+    "usr/lib64",
+    "usr/sbin",
+    "var/lib",
+    "var/log",
+)
 LINKS = {
     "bin": "usr/bin",
     "sbin": "usr/sbin",
@@ -72,7 +87,13 @@ class Package:
 def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
     """Run a tool and return its output; a failure shows the command and what it said."""
     done = subprocess.run(
-        command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        command,
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise BedError(f"{' '.join(map(str, command))} failed with {done.returncode}:\n{done.stdout}")
@@ -269,8 +290,21 @@ def make_boot_partition(image: Path, files: dict[str, Path]) -> None:
         file.truncate(BOOT_MIB * MIB)
     cylinder = FAT_HEADS * FAT_SECTORS_PER_TRACK * SECTOR
     env = {**os.environ, "MTOOLS_SKIP_CHECK": "1"}
-    run("mformat", "-i", image, "-t", str(BOOT_MIB * MIB // cylinder), "-h", str(FAT_HEADS),
-        "-n", str(FAT_SECTORS_PER_TRACK), "-H", str(MIB // SECTOR), "::", env=env)
+    run(
+        "mformat",
+        "-i",
+        image,
+        "-t",
+        str(BOOT_MIB * MIB // cylinder),
+        "-h",
+        str(FAT_HEADS),
+        "-n",
+        str(FAT_SECTORS_PER_TRACK),
+        "-H",
+        str(MIB // SECTOR),
+        "::",
+        env=env,
+    )
     for name, path in files.items():
         run("mcopy", "-i", image, path, f"::{name}", env=env)
     run("syslinux", "--install", image, env=env)
@@ -281,8 +315,27 @@ def make_root_partition(image: Path, root: Path) -> None:
     with image.open("wb") as file:
         file.truncate(ROOT_MIB * MIB)
     # Without journal and checksums a boot has less to read and to compute.
-    run("mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "^has_journal,^64bit,^metadata_csum", "-m", "0",
-        "-N", "4096", "-L", ROOT_LABEL, "-E", "root_owner=0:0,lazy_itable_init=0,nodiscard", "-d", root, image)
+    run(
+        "mke2fs",
+        "-q",
+        "-t",
+        "ext4",
+        "-b",
+        "4096",
+        "-O",
+        "^has_journal,^64bit,^metadata_csum",
+        "-m",
+        "0",
+        "-N",
+        "4096",
+        "-L",
+        ROOT_LABEL,
+        "-E",
+        "root_owner=0:0,lazy_itable_init=0,nodiscard",
+        "-d",
+        root,
+        image,
+    )
 
 
 def master_boot_record() -> bytes:
@@ -293,8 +346,17 @@ def master_boot_record() -> bytes:
     partitions = ((0x80, 0x0E, 1, BOOT_MIB), (0x00, 0x83, 1 + BOOT_MIB, ROOT_MIB))
     for number, (flag, kind, start, size) in enumerate(partitions):
         # All boot code here addresses by sector number: the cylinder fields hold "out of range".
-        struct.pack_into("<B3sB3sII", record, 446 + 16 * number, flag, b"\xfe\xff\xff", kind, b"\xfe\xff\xff",
-                         start * MIB // SECTOR, size * MIB // SECTOR)
+        struct.pack_into(
+            "<B3sB3sII",
+            record,
+            446 + 16 * number,
+            flag,
+            b"\xfe\xff\xff",
+            kind,
+            b"\xfe\xff\xff",
+            start * MIB // SECTOR,
+            size * MIB // SECTOR,
+        )
     record[510:] = b"\x55\xaa"
     return bytes(record)
 

@@ -23,7 +23,9 @@ def missing_packages(names: list[str]) -> list[str]:
     """Return those of `names` that dpkg does not have installed."""
     query = subprocess.run(
         ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Abbrev}\n", *names],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     installed = {line.split()[0] for line in query.stdout.splitlines() if line.split()[1:] == ["ii"]}
     return [name for name in names if name not in installed]
@@ -34,8 +36,12 @@ def apt_get(*arguments: str, cwd: Path | None = None) -> str:
     done = subprocess.run(
         # apt's own sandbox user could not write into a folder of root's.
         ["apt-get", "--quiet", "--option", "APT::Sandbox::User=root", *arguments],
-        cwd=cwd, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        cwd=cwd,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise BedError(f"apt-get {' '.join(arguments[:3])} … failed:\n{done.stdout[-2000:]}")

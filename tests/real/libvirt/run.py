@@ -1,7 +1,7 @@
 """Run the real libvirt tests: install what they need, build the guest, start the bed, tear all down.
 
-    python tests/real/libvirt/run.py [PYTEST ARGUMENTS]
-    python tests/real/libvirt/run.py --shell COMMAND …      any command inside the bed
+python tests/real/libvirt/run.py [PYTEST ARGUMENTS]
+python tests/real/libvirt/run.py --shell COMMAND …      any command inside the bed
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -61,10 +61,8 @@ def run_inside(bed: LibvirtBed, command: Sequence[str], image: Path) -> int:
 
 
 def _await_end(process: subprocess.Popen[bytes]) -> int:
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(GRACE_S)
-    except subprocess.TimeoutExpired:
-        pass
     return 130
 
 

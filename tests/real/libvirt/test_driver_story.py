@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from bare_driver import Lab, current_bed, mark, open_driver, until, until_status
+from bare_driver import Lab, mark, open_driver, until, until_status
 from bed import LibvirtBed
 
 from cloudkit.driver import EVERYTHING
@@ -23,19 +24,6 @@ from cloudkit.types import (
     VolumeSpec,
     VolumeStatus,
 )
-
-
-@pytest.fixture
-def bed() -> Generator[LibvirtBed]:
-    bed = current_bed()
-    yield bed
-    assert bed.leftovers() == []
-
-
-@pytest.fixture
-def driver(bed: LibvirtBed) -> Generator[Any]:
-    with open_driver(bed) as driver:
-        yield driver
 
 
 @pytest.fixture
@@ -58,10 +46,8 @@ def server(lab: Lab) -> Generator[Server]:
     )
     server = lab.driver.compute.servers.create(spec)
     yield server
-    try:
+    with suppress(NotFound):
         lab.driver.compute.servers.delete(server.id)
-    except NotFound:
-        pass
 
 
 def test_story(driver: Any, lab: Lab, server: Server, bed: LibvirtBed) -> None:
@@ -104,9 +90,7 @@ def test_story(driver: Any, lab: Lab, server: Server, bed: LibvirtBed) -> None:
         until(lambda: "vdb" in shell.run("cat /proc/partitions"), "the guest sees the copy")
         assert "kept-on-the-volume" in shell.run("head -c 18 /dev/vdb")
         shell.run("echo kept-in-the-image >/root/marker; sync")
-        image = servers.create_image(
-            server.id, ImageSpec(name="from-running", mark=mark(), disk_format="qcow2")
-        )
+        image = servers.create_image(server.id, ImageSpec(name="from-running", mark=mark(), disk_format="qcow2"))
         assert image.status is ImageStatus.ACTIVE
         assert image.server_id == server.id
 

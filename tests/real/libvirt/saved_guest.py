@@ -1,0 +1,99 @@
+"""A guest that has booted once and is put back as often as tests want one: 1 s instead of a boot.
+
+It is kept as files: the pool with all records and disks, the XML of network and domain, and the guest's memory.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import libvirt  # type: ignore[import-untyped, unused-ignore]
+from bare_driver import guest_path
+from bed import LibvirtBed
+
+import cloudkit
+from cloudkit import Cloud
+
+NAME = "guest"
+USER = "root"
+
+
+class SavedGuest:
+    """One server with its network, image, flavor and key pair, all called NAME."""
+
+    def __init__(self, bed: LibvirtBed, folder: Path) -> None:
+        """Boot the guest, save all of it into ``folder``, and delete it."""
+        self.key_path = folder / "id_ed25519"
+        self._bed = bed
+        self._pool = folder / "pool"
+        self._memory = folder / "memory"
+        with connect(bed) as cloud, deleting_all(cloud):
+            server = self._boot(cloud)
+            # It is there when its agent answers and no more is loaded: nothing is left half-done in it.
+            with cloud.ssh(server, user=USER, key=self.key_path) as shell:
+                shell.run("sync", check=True)
+            cloud.servers.suspend(server)
+            domain = cloud.native.lookupByUUIDString(server.id)
+            (network,) = cloud.native.listAllNetworks()
+            self._domain_xml: str = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+            self._network_xml: str = network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE)
+            copy(bed.pool_path, self._pool)
+            copy(bed.folder / f"lib/qemu/save/{domain.name()}.save", self._memory)
+
+    def put_back(self) -> None:
+        """Let it run again, as it was when it was saved."""
+        copy(self._pool, self._bed.pool_path)
+        connection = libvirt.open(self._bed.uri)
+        try:
+            network = connection.networkDefineXML(self._network_xml)
+            network.create()
+            connection.defineXML(self._domain_xml)
+            connection.restore(str(self._memory))
+        finally:
+            connection.close()
+
+    def _boot(self, cloud: Cloud) -> cloudkit.Server:
+        cloud.networks.create(NAME, cidr="172.16.1.0/24")
+        cloud.images.upload(NAME, path=guest_path())
+        cloud.flavors.create(NAME, vcpus=1, ram_mib=128, disk_gib=1)
+        cloud.key_pairs.generate(NAME, self.key_path)
+        return cloud.servers.create(NAME, image=NAME, flavor=NAME, key_pair=NAME)
+
+
+def connect(bed: LibvirtBed, **options: Any) -> Cloud:
+    """The bed's libvirt by URL, as a Cloud."""
+    return cloudkit.connect(f"libvirt+{bed.uri}", **{"pool_path": str(bed.pool_path), **options})
+
+
+@contextmanager
+def deleting_all(cloud: Cloud) -> Generator[None]:
+    """Delete all that the project has, at the end."""
+    try:
+        yield
+    finally:
+        for collection in (
+            cloud.servers,
+            cloud.snapshots,
+            cloud.volumes,
+            cloud.images,
+            cloud.ports,
+            cloud.networks,
+            cloud.key_pairs,
+            cloud.flavors,
+        ):
+            for value in list(collection.list()):
+                collection.delete(value, missing_ok=True)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file or all of a folder; holes stay holes."""
+    if source.is_dir():
+        target.mkdir(exist_ok=True)
+        subprocess.run(["cp", "--archive", "--sparse=always", f"{source}/.", target], check=True)
+    else:
+        shutil.copyfile(source, target)
