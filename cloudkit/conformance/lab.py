@@ -1,0 +1,219 @@
+"""What the tests of one target share: two projects, an image, a flavor, a network, a server that has booted."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import cached_property
+from ipaddress import ip_network
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from cloudkit import Cloud, Flavor, Image, KeyPair, Kind, Network, Server, Shell, Volume
+from cloudkit.conformance.target import Target
+from cloudkit.driver import GROUPS
+
+PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHKmwvsL05wFGH0CUi6IOObT2xzEmGWBgXDHtyExvCvh conformance"
+"""For key pairs that nobody logs in with."""
+
+LOGIN = ("servers.ssh", "networks.create", "subnets.create", "images.create")
+"""What a test of the inside of a server needs."""
+
+
+class Lab:
+    """Shared things are made when they are first asked for, and deleted at the end.
+
+    Attributes:
+        cloud: the project that the suite works in.
+        other: another project of the same cloud.
+        folder: for files.
+    """
+
+    def __init__(self, target: Target, folder: Path) -> None:
+        self.target = target
+        self.folder = folder
+        self._exit = ExitStack()
+        self._subnets = itertools.cycle(ip_network(target.cidr).subnets(new_prefix=24))
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            self.cloud: Cloud = undo.enter_context(self.target.connect())
+            self.other: Cloud = self.cloud.for_project(self.target.other_project)
+            self._found = self.inventory()
+            undo.push(self._check_inventory)
+            self.shared: Cloud = undo.enter_context(self.cloud.scope("conformance-shared"))
+            self._exit = undo.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exit.__exit__(kind, error, trace)
+
+    # ---------------------------------------------------------------- what there is
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the driver declares."""
+        return self.cloud.capabilities
+
+    def inventory(self) -> frozenset[tuple[str, Kind, str]]:
+        """All that both projects see."""
+        return frozenset(
+            (cloud.project_id, kind, value.id) for cloud in (self.cloud, self.other) for kind, value in things(cloud)
+        )
+
+    def name(self, prefix: str = "conformance") -> str:
+        """A name that nothing has yet."""
+        return f"{prefix}-{secrets.token_hex(4)}"
+
+    def cidr(self) -> str:
+        """A range of addresses that nothing has, unless it was given out 255 ranges ago."""
+        return str(next(self._subnets))
+
+    @cached_property
+    def image(self) -> Image:
+        """What servers boot."""
+        image = self.target.image
+        if isinstance(image, str):
+            return self.cloud.images.get(image)
+        name = self.name("image")
+        if isinstance(image, Path):
+            return self.shared.images.upload(name, path=image, visibility="public")
+        return self.shared.images.upload(name, data=image, visibility="public")
+
+    @cached_property
+    def flavor(self) -> Flavor:
+        """The size of servers."""
+        return self.flavor_of(self.shared)
+
+    @cached_property
+    def network(self) -> Network:
+        """A network with a subnet."""
+        return self.shared.networks.create(self.name("network"), cidr=self.cidr())
+
+    @cached_property
+    def key_path(self) -> Path:
+        """The private half of ``key_pair``."""
+        return self.folder / "id_ed25519"
+
+    @cached_property
+    def key_pair(self) -> KeyPair:
+        """What ``booted`` lets in."""
+        return self.shared.key_pairs.generate(self.name("key"), self.key_path)
+
+    @cached_property
+    def _booted(self) -> Server:
+        return self.server(self.shared, networks=[self.network], key_pair=self.key_pair)
+
+    def booted(self) -> Server:
+        """A server whose guest has booted, as far as servers can be logged in to; started again where it is off."""
+        if not self.capabilities.issuperset(LOGIN):
+            return self._without_login
+        server = self.shared.servers.get(self._booted)
+        if server.status == "SHUTOFF":
+            server = self.shared.servers.start(server)
+        self.shell(server).close()
+        return server
+
+    @cached_property
+    def _without_login(self) -> Server:
+        return self.server(self.shared)
+
+    def shell(self, server: Server) -> Shell:
+        """A login to a server that has ``key_pair``."""
+        return self.cloud.ssh(
+            server, user=self.target.user, key=self.key_path, timeout_s=self.target.login_timeout_s
+        )
+
+    @property
+    def external(self) -> Network:
+        """The network that floating IPs are from."""
+        if self.target.external_network is not None:
+            return self.cloud.networks.get(self.target.external_network)
+        (network,) = self.cloud.networks.list(external=True)
+        return network
+
+    # ---------------------------------------------------------------- what tests make
+
+    def server(self, cloud: Cloud, **options: Any) -> Server:
+        """A server without an interface, unless told otherwise."""
+        arguments: dict[str, Any] = {
+            "name": self.name("server"),
+            "image": self.image,
+            "flavor": self.flavor,
+            "networks": "none",
+            **options,
+        }
+        return cloud.servers.create(**arguments)
+
+    def volume(self, cloud: Cloud, **options: Any) -> Volume:
+        """An empty volume of 1 GiB, unless told otherwise."""
+        arguments: dict[str, Any] = {"name": self.name("volume"), "size_gib": 1, **options}
+        return cloud.volumes.create(**arguments)
+
+    def flavor_of(self, cloud: Cloud, **options: Any) -> Flavor:
+        """A flavor of the target's size, unless told otherwise."""
+        arguments: dict[str, Any] = {
+            "name": self.name("flavor"),
+            "vcpus": 1,
+            "ram_mib": self.target.ram_mib,
+            "disk_gib": self.target.disk_gib,
+            **options,
+        }
+        return cloud.flavors.create(**arguments)
+
+    def make(self, cloud: Cloud, kind: Kind, name: str | None = None, **options: Any) -> Any:
+        """A thing of any kind."""
+        return _MAKERS[kind](self, cloud, self.name(kind.value) if name is None else name, options)
+
+    def _check_inventory(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        del kind, error, trace
+        left, lost = self.inventory() - self._found, self._found - self.inventory()
+        assert not left, f"the tests have left behind: {sorted(map(str, left))}"
+        assert not lost, f"the tests have deleted what is not theirs: {sorted(map(str, lost))}"
+        return False
+
+
+def things(cloud: Cloud) -> Iterator[tuple[Kind, Any]]:
+    """All that a project sees, of the kinds that there are."""
+    for kind in Kind:
+        if kind.value not in GROUPS or kind.value in cloud.capabilities:
+            for value in getattr(cloud, kind.value).list():
+                yield kind, value
+
+
+_Maker = Callable[[Lab, Cloud, str, dict[str, Any]], Any]
+
+
+def _subnet(lab: Lab, cloud: Cloud, name: str, options: dict[str, Any]) -> Any:
+    network = cloud.networks.create(lab.name("network"))
+    return cloud.subnets.create(name, **{"network": network, "cidr": lab.cidr(), **options})
+
+
+_MAKERS: Mapping[Kind, _Maker] = {
+    Kind.SERVER: lambda lab, cloud, name, options: lab.server(cloud, name=name, **options),
+    Kind.FLAVOR: lambda lab, cloud, name, options: lab.flavor_of(cloud, name=name, **options),
+    Kind.KEY_PAIR: lambda _, cloud, name, options: cloud.key_pairs.create(name, public_key=PUBLIC_KEY, **options),
+    Kind.SERVER_GROUP: lambda _, cloud, name, options: cloud.server_groups.create(
+        name, **{"policy": "affinity", **options}
+    ),
+    Kind.IMAGE: lambda _, cloud, name, options: cloud.images.upload(name, **{"data": bytes(4096), **options}),
+    Kind.NETWORK: lambda _, cloud, name, options: cloud.networks.create(name, **options),
+    Kind.SUBNET: _subnet,
+    Kind.PORT: lambda lab, cloud, name, options: cloud.ports.create(
+        name, **{"network": cloud.networks.create(lab.name("network"), cidr=lab.cidr()), **options}
+    ),
+    Kind.ROUTER: lambda _, cloud, name, options: cloud.routers.create(name, **options),
+    Kind.FLOATING_IP: lambda lab, cloud, _, options: cloud.floating_ips.create(external=lab.external, **options),
+    Kind.SECURITY_GROUP: lambda _, cloud, name, options: cloud.security_groups.create(name, **options),
+    Kind.VOLUME: lambda lab, cloud, name, options: lab.volume(cloud, name=name, **options),
+    Kind.SNAPSHOT: lambda lab, cloud, name, options: cloud.snapshots.create(
+        name, **{"volume": lab.volume(cloud), **options}
+    ),
+}

@@ -1,0 +1,45 @@
+"""What the suite must know of a back-end beyond what its driver declares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloudkit import Cloud
+
+TINY_IMAGE = bytes(510) + b"\x55\xaa" + bytes(2**20 - 512)
+"""A raw disk of 1 MiB with a boot sector that boots nothing: enough where servers are not machines."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A back-end that the suite runs against, on behalf of an administrator.
+
+    Attributes:
+        name: the title of its column in the matrix.
+        connect: opens a Cloud in the project that the suite works in.
+        other_project: a second project, in which there is nothing.
+        image: the bytes or the file of an image that its servers boot, or the name of one that is there where none
+            can be uploaded. With ``servers.ssh`` the image's guest lets ``user`` in by the server's key pair.
+        user: the guest's login user.
+        ram_mib, disk_gib: the size of the suite's servers.
+        login_timeout_s: how long a server may take from ACTIVE to its first login, in real seconds.
+        external_network: the network that floating IPs are from; None for the only external one.
+        cidr: a /16 that is free; subnets are cut from it.
+        floor: capabilities that it must declare.
+        never: capabilities that it cannot have by its nature; the matrix tells them from those that are to come.
+    """
+
+    name: str
+    connect: Callable[[], Cloud]
+    other_project: str = "conformance-other"
+    image: bytes | Path | str = TINY_IMAGE
+    user: str = "root"
+    ram_mib: int = 128
+    disk_gib: int = 1
+    login_timeout_s: float = 120.0
+    external_network: str | None = None
+    cidr: str = "10.213.0.0/16"
+    floor: frozenset[str] = frozenset()
+    never: frozenset[str] = frozenset()

@@ -1,0 +1,3 @@
+"""The conformance suite's plug-in, which pytest loads from the top conftest.py only."""
+
+pytest_plugins = ["cloudkit.conformance"]
