@@ -125,9 +125,7 @@ class Lab:
 
     def shell(self, server: Server) -> Shell:
         """A login to a server that has ``key_pair``."""
-        return self.cloud.ssh(
-            server, user=self.target.user, key=self.key_path, timeout_s=self.target.login_timeout_s
-        )
+        return self.cloud.ssh(server, user=self.target.user, key=self.key_path, timeout_s=self.target.login_timeout_s)
 
     @property
     def external(self) -> Network:

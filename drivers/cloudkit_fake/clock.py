@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 LONGEST_NAP_S = 0.1
@@ -72,6 +73,7 @@ class RealClock:
             self._changed.notify_all()
 
 
+@lru_cache(maxsize=1)
 def to_datetime(seconds: float) -> datetime:
-    """A time as values have it."""
+    """A time as values have it; kept, as virtual time often stands still."""
     return datetime.fromtimestamp(seconds, UTC)

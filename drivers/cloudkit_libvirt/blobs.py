@@ -6,6 +6,9 @@ import threading
 import time
 from typing import Protocol
 
+import libvirt
+
+from cloudkit_libvirt.errors import is_pool_busy
 from cloudkit_libvirt.pool import Pool
 from cloudkit_libvirt.undo import undoing
 
@@ -30,7 +33,7 @@ class BlobStore(Protocol):
         ...
 
     def read(self, name: str) -> bytes:
-        """The bytes, which are zeros while another client is between taking and filling; raises BlobGone."""
+        """The bytes: zeros or none while another client is between taking and filling; raises BlobGone."""
         ...
 
     def delete(self, name: str) -> bool:
@@ -68,6 +71,11 @@ class PoolBlobs:
             return b"".join(self._pool.download(name))
         except FileNotFoundError:
             raise BlobGone(name) from None
+        except libvirt.libvirtError as error:
+            if is_pool_busy(error):
+                # The name was taken this moment.
+                return b""
+            raise
 
     def delete(self, name: str) -> bool:
         """Delete a volume."""

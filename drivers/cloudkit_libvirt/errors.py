@@ -81,6 +81,8 @@ def _of_libvirt(error: libvirt.libvirtError) -> CloudError:
     code = error.get_error_code() or 0
     if is_unreachable(error):
         return Unavailable("libvirt does not answer", driver="libvirt", fault=text, hint=_UNREACHABLE_HINT)
+    if is_pool_busy(error):
+        return Busy("the pool is being written to", driver="libvirt", fault=text)
     if "Cannot allocate memory" in text:
         return QuotaExceeded(
             "the host has not enough memory", driver="libvirt", fault=text, hint="Stop or delete servers."
@@ -109,8 +111,8 @@ def is_pool_full(error: BaseException) -> bool:
 
 
 def is_pool_busy(error: libvirt.libvirtError) -> bool:
-    """Whether a refresh was refused because a volume is being made; libvirt has no code of its own for it."""
-    return "asynchronous jobs" in str(error)
+    """Whether something was refused because a volume is being made or copied; libvirt has no code of its own for it."""
+    return any(words in str(error) for words in ("asynchronous jobs", "still being allocated", "still in use"))
 
 
 def _pool_full(text: str, free_bytes: Callable[[], int | None]) -> CloudError:

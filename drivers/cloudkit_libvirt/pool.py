@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 
 import libvirt
@@ -19,7 +19,7 @@ CHUNK_BYTES = 256 * 1024 - 64
 """What one message of libvirt's protocol carries of a stream, nearly."""
 
 
-REFRESH_TIMEOUT_S = 60.0
+BUSY_TIMEOUT_S = 60.0
 _POLL_S = 0.01
 
 
@@ -38,23 +38,11 @@ class Pool:
         return [volume.name() for volume in self._connection.pool.listAllVolumes()]
 
     def refresh(self) -> None:
-        """Make libvirt see files that it did not write itself, as QEMU's.
+        """Make libvirt see files that it did not write itself, as QEMU's; raises Busy.
 
-        Raises:
-            Busy: another volume was being written for all of REFRESH_TIMEOUT_S; libvirt looks at all or nothing.
+        libvirt looks at all or nothing, and at nothing while it makes any volume.
         """
-        deadline = time.monotonic() + REFRESH_TIMEOUT_S
-        while True:
-            try:
-                self._connection.pool.refresh()
-            except libvirt.libvirtError as error:
-                if not is_pool_busy(error):
-                    raise
-                if time.monotonic() > deadline:
-                    raise Busy("the pool is being written to", driver="libvirt", fault=str(error)) from error
-                time.sleep(_POLL_S)
-            else:
-                return
+        _when_free(lambda: self._connection.pool.refresh())
 
     def path(self, name: str) -> str:
         """Where the volume is, on libvirt's host."""
@@ -66,7 +54,12 @@ class Pool:
 
     def xml(self, name: str) -> str:
         """Libvirt's description."""
-        return str(self._find(name).XMLDesc())
+        volume = self._find(name)
+        try:
+            return str(volume.XMLDesc())
+        except libvirt.libvirtError as error:
+            # libvirt looks at the file, which comes a moment after the name.
+            raise _as_missing(error, name) from error
 
     def modified_at(self, name: str) -> float:
         """Seconds since the epoch."""
@@ -149,9 +142,9 @@ class Pool:
     # -- deleting
 
     def delete(self, name: str) -> bool:
-        """Whether there was something to delete."""
+        """Whether there was something to delete; raises Busy while it is being made or copied."""
         try:
-            self._find(name).delete()
+            _when_free(self._find(name).delete)
         except FileNotFoundError:
             return False
         except libvirt.libvirtError as error:
@@ -172,6 +165,22 @@ class Pool:
             return self._connection.pool.storageVolLookupByName(name)
         except libvirt.libvirtError as error:
             raise _as_missing(error, name) from error
+
+
+def _when_free(call: Callable[[], object]) -> None:
+    """Call into libvirt, again where it is in the way of itself; raises Busy after BUSY_TIMEOUT_S."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            call()
+        except libvirt.libvirtError as error:
+            if not is_pool_busy(error):
+                raise
+            if time.monotonic() > deadline:
+                raise Busy("the pool is being written to", driver="libvirt", fault=str(error)) from error
+            time.sleep(_POLL_S)
+        else:
+            return
 
 
 def _sent(stream: libvirt.virStream, piece: bytes) -> int:

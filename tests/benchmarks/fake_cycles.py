@@ -1,7 +1,7 @@
 """How fast the fake is: create + get + delete of a server, by the bare driver and through a Cloud; memory a server.
 
-Run by hand: ``python tests/benchmarks/fake_cycles.py``. It prints each figure against its floor, and ends with 1 when one
-is below.
+Run by hand: ``python tests/benchmarks/fake_cycles.py``. It prints each figure against its floor, and ends with 1 when
+one is below. Rates are by CPU time, so that they hold on a machine that does other things as well.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import cloudkit
 from cloudkit.driver import EVERYTHING
-from cloudkit.types import ImageSpec, Mark, ServerSpec
+from cloudkit.types import Mark, ServerSpec
 from cloudkit_fake.cloud import DEFAULT_QUOTAS
 from cloudkit_fake.images import empty_qcow2
 
@@ -25,11 +25,11 @@ ROUNDS, SECONDS_PER_ROUND = 5, 0.4
 
 
 def best_rate(cycle: Callable[[], object]) -> float:
-    """Cycles a second in the best of some rounds: what others do on the machine only slows."""
+    """Cycles a second in the best of some rounds."""
     best = 0.0
     for _ in range(ROUNDS):
-        count, began = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - began) < SECONDS_PER_ROUND:
+        count, began = 0, time.process_time()
+        while (elapsed := time.process_time() - began) < SECONDS_PER_ROUND:
             for _ in range(100):
                 cycle()
             count += 100
@@ -82,10 +82,10 @@ def bytes_per_server(count: int = 2_000) -> float:
 
 
 def main() -> int:
-    driver, through_cloud, memory = driver_rate(), cloud_rate(), bytes_per_server()
+    bare, through, memory = driver_rate(), cloud_rate(), bytes_per_server()
     rows = (
-        ("bare driver", f"{driver:,.0f} cycles/s", f">= {DRIVER_CYCLES_PER_S:,}", driver >= DRIVER_CYCLES_PER_S),
-        ("through Cloud", f"{through_cloud:,.0f} cycles/s", f">= {CLOUD_CYCLES_PER_S:,}", through_cloud >= CLOUD_CYCLES_PER_S),
+        ("bare driver", f"{bare:,.0f} cycles/s", f">= {DRIVER_CYCLES_PER_S:,}", bare >= DRIVER_CYCLES_PER_S),
+        ("through Cloud", f"{through:,.0f} cycles/s", f">= {CLOUD_CYCLES_PER_S:,}", through >= CLOUD_CYCLES_PER_S),
         ("memory", f"{memory:,.0f} B a server", f"<= {BYTES_PER_SERVER:,}", memory <= BYTES_PER_SERVER),
     )
     for name, figure, floor, holds in rows:

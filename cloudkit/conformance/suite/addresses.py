@@ -262,7 +262,9 @@ class TestPorts(Conformance):
         assert lab.inventory() == before
 
     @needs("ports.create:mac")
-    @pytest.mark.parametrize("mac", ["", "52:54:00", "01:00:5e:00:00:01", "00:00:00:00:00:00", "g2:54:00:00:00:01", 7])
+    @pytest.mark.parametrize(
+        "mac", ["", "52:54:00", "01:00:5e:00:00:01", "00:00:00:00:00:00", "g2:54:00:00:00:01", 7]
+    )
     def test_what_is_no_mac_of_a_card_is_refused(self, lab: Lab, cloud: Cloud, mac: str) -> None:
         with pytest.raises(InvalidRequest):
             cloud.ports.create(lab.name("port"), network=lab.network, mac=mac)

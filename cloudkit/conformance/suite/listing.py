@@ -25,7 +25,9 @@ class TestListing(Conformance):
     def test_servers_by_status(self, lab: Lab, cloud: Cloud) -> None:
         running, stopped = lab.server(cloud), lab.server(cloud)
         cloud.servers.stop(stopped, hard=True)
-        by_status = {status: {each.id for each in cloud.servers.list(status=status)} for status in ("ACTIVE", "SHUTOFF")}
+        by_status = {
+            status: {each.id for each in cloud.servers.list(status=status)} for status in ("ACTIVE", "SHUTOFF")
+        }
         assert running.id in by_status["ACTIVE"] - by_status["SHUTOFF"]
         assert stopped.id in by_status["SHUTOFF"] - by_status["ACTIVE"]
 

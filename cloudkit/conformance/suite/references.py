@@ -16,7 +16,7 @@ ODD_NAMES = {
     "glob": "web*?[a]",
     "path": "../../etc/passwd",
     "query": "name=x&limit=1#top",
-    "quotes": "it's \"quoted\" `so`",
+    "quotes": 'it\'s "quoted" `so`',
     "markup": "<b>&amp;</b>",
     "spaces": "two  words",
     "umlauts": "Größe",

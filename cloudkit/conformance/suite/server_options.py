@@ -37,7 +37,7 @@ class TestServerOptions(Conformance):
 
     @needs("servers.create:metadata")
     def test_its_metadata_are_kept(self, lab: Lab, cloud: Cloud) -> None:
-        metadata = {"role": "web", "Größe": "<klein> & \"fein\"", "empty": ""}
+        metadata = {"role": "web", "Größe": '<klein> & "fein"', "empty": ""}
         server = lab.server(cloud, metadata=metadata)
         assert server.metadata == metadata
         assert cloud.servers.get(server).metadata == metadata

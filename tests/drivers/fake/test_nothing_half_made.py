@@ -178,3 +178,23 @@ def test_what_a_killed_writer_left_is_written_over(tmp_path: Path) -> None:
         cloud.images.upload("i", data=io.BytesIO(os.urandom(512)), disk_format="raw")
     assert not part.exists()
     assert json.loads(path.read_text())["cloud_id"] == cloud.cloud_id
+
+
+def test_another_projects_private_flavor_is_not_there(cloud: Cloud, image: Image) -> None:
+    theirs = cloud.for_project("other").flavors.create("own", vcpus=1, ram_mib=64, disk_gib=1, visibility="private")
+    with pytest.raises(NotFound):
+        cloud.servers.create("web", image=image, flavor=theirs.id, networks="none")
+    assert list(cloud.servers.list()) == []
+
+
+def test_a_file_is_written_again_only_with_what_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values never change, so their data is made once: a large cloud stays quick."""
+    from cloudkit_fake import storage
+
+    with cloudkit.connect(f"fake://?path={tmp_path}/cloud.json") as cloud:
+        cloud.networks.create("n", cidr="172.16.1.0/24")
+        encoded: list[Any] = []
+        to_data = storage.to_data
+        monkeypatch.setattr(storage, "to_data", lambda value: encoded.append(value) or to_data(value))
+        volume = cloud.volumes.create("v", size_gib=1, wait=False)
+    assert [value for value in encoded if isinstance(value, cloudkit.Resource)] == [volume]

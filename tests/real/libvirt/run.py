@@ -87,6 +87,8 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run pytest, or the command after --shell, inside a new bed."""
+    # A shell's background jobs are started with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
     if arguments[:1] == ["--shell"]:

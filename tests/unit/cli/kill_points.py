@@ -81,24 +81,31 @@ def killed_story(cloud_name: str, fatal: int) -> str:
     return "ended"
 
 
-def run(cloud_name: str, fatal: int) -> dict[str, Any] | None:
+def clear_up(cloud_name: str) -> dict[str, Any]:
+    """What a killed story has left, and what the sweep leaves of it."""
+    crashed = sorted(everything(cloud_name))
+    swept = main(["sweep", "--delete", "--cloud", cloud_name])
+    return {"crashed": crashed, "sweep_status": swept, "left": sorted(everything(cloud_name))}
+
+
+def run(cloud_name: str, fatal: int, before: set[str]) -> dict[str, Any] | None:
     """Kill at one event and sweep; None if the story has no such event."""
-    before = set(ask(lambda: sorted(everything(cloud_name))))
     status, _ = in_child(lambda: killed_story(cloud_name, fatal))
     if status == 0:
         return None
     if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
         sys.exit(f"the story ended with wait status {status}")
-    crashed = set(ask(lambda: sorted(everything(cloud_name)))) - before
-    swept = ask(lambda: main(["sweep", "--delete", "--cloud", cloud_name]))
-    left = set(ask(lambda: sorted(everything(cloud_name)))) - before
-    return {"event": fatal, "crashed": sorted(crashed), "sweep_status": swept, "left": sorted(left)}
+    # In a process of its own: the one that was killed cannot have done it.
+    found = ask(lambda: clear_up(cloud_name))
+    news = {name: sorted(set(found[name]) - before) for name in ("crashed", "left")}
+    return {"event": fatal, "sweep_status": found["sweep_status"], **news}
 
 
 def run_all(cloud_name: str, numbers: list[int]) -> None:
     """Print one line for each event, up to the last one."""
+    before = set(ask(lambda: sorted(everything(cloud_name))))
     for number in numbers or count(1):
-        result = run(cloud_name, number)
+        result = run(cloud_name, number, before)
         if result is None:
             return
         print(json.dumps(result), flush=True)

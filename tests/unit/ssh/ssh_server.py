@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import paramiko
@@ -157,6 +158,10 @@ class _Interface(paramiko.ServerInterface):
 
     def _forward(self, sock: socket.socket) -> None:
         channel = self._transport.accept(5)
+        if channel is None:
+            # The connection broke first.
+            sock.close()
+            return
         threading.Thread(target=_quietly, args=(_pump, sock.recv, channel), daemon=True).start()
         _quietly(_pump, channel.recv, sock)
 
@@ -169,11 +174,14 @@ def _quietly(action: Callable[..., None], *arguments: Any) -> None:
 
 
 def _pump(receive: Callable[[int], bytes], target: Any) -> None:
-    while data := receive(1 << 16):
-        target.sendall(data)
-    # Wakes whoever reads from it, which closing does not.
-    target.shutdown(socket.SHUT_RDWR)
-    target.close()
+    try:
+        while data := receive(1 << 16):
+            target.sendall(data)
+    finally:
+        with suppress(OSError, EOFError):
+            # Wakes whoever reads from it, which closing does not.
+            target.shutdown(socket.SHUT_RDWR)
+        target.close()
 
 
 def read_all(channel: Any) -> bytes:

@@ -5,7 +5,6 @@ import os
 import stat
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ssh_server import SshServer
