@@ -13,12 +13,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from itertools import count
 from typing import Any
 
 import cloudkit
 from cloudkit.cli import main, story
 from cloudkit.cli.steps import StepStarted
+from cloudkit.ssh.paramiko_module import load_paramiko
 from cloudkit.types import Kind
 
 
@@ -111,5 +113,13 @@ def run_all(cloud_name: str, numbers: list[int]) -> None:
         print(json.dumps(result), flush=True)
 
 
+def import_all() -> None:
+    """Import what the children will use, once."""
+    for name in ("cloudkit._cloud", "cloudkit_fake.driver", "cloudkit_fake.storage", "cloudkit_fake.guests.listener"):
+        import_module(name)
+    load_paramiko()
+
+
 if __name__ == "__main__":
+    import_all()
     run_all(sys.argv[1], [int(number) for number in sys.argv[2:]])
