@@ -1,46 +1,17 @@
 from __future__ import annotations
 
-import io
-import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import paramiko
 import pytest
+from ssh_parts import Clock, a_server, new_key, public_line
 from ssh_server import SshServer
 
-from cloudkit._keys import generate_key_pair
 from cloudkit.ssh import Shell, open_shell
 from cloudkit.ssh import connect as connect_module
-from cloudkit.types import Server, ServerStatus
-
-
-def new_key() -> Any:
-    return paramiko.Ed25519Key(file_obj=io.StringIO(generate_key_pair()[0]))
-
-
-def public_line(key: Any) -> str:
-    return f"{key.get_name()} {key.get_base64()}"
-
-
-class Clock:
-    """Real time, in which sleeping takes none; ``on_sleep`` is called before each sleep."""
-
-    def __init__(self) -> None:
-        self.sleeps: list[float] = []
-        self.on_sleep: Callable[[], object] = lambda: None
-        self._ahead = 0.0
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self._ahead
-
-    def sleep(self, seconds: float) -> None:
-        self.on_sleep()
-        self.sleeps.append(seconds)
-        self._ahead += seconds
 
 
 @pytest.fixture(autouse=True)
@@ -96,13 +67,6 @@ def start(ed25519: Any, user_key: Any) -> Generator[Callable[..., SshServer]]:
 @pytest.fixture
 def ssh_server(start: Callable[..., SshServer]) -> SshServer:
     return start()
-
-
-def a_server(**fields: Any) -> Server:
-    return Server(
-        id="5f1e", name="web", project_id="p", cloud_id="c", created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        status=ServerStatus.ACTIVE, native_status="ACTIVE", **fields,
-    )  # fmt: skip
 
 
 @pytest.fixture

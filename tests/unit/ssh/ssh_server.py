@@ -158,12 +158,12 @@ class _Interface(paramiko.ServerInterface):
 
     def _forward(self, sock: socket.socket) -> None:
         channel = self._transport.accept(5)
-        if channel is None:
-            # The connection broke first.
+        if channel is None:  # the connection has ended
             sock.close()
             return
         threading.Thread(target=_quietly, args=(_pump, sock.recv, channel), daemon=True).start()
         _quietly(_pump, channel.recv, sock)
+        sock.close()
 
 
 def _quietly(action: Callable[..., None], *arguments: Any) -> None:

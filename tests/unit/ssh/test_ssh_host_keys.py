@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Clock, a_server, new_key, public_line
+from ssh_parts import Clock, a_server, new_key, public_line
 from ssh_server import SshServer
 
 from cloudkit.errors import (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clock, new_key, public_line
+from ssh_parts import Clock, new_key, public_line
 from ssh_server import SshServer
 
 from cloudkit._keys import generate_key_pair, parse_public_key, write_private_key

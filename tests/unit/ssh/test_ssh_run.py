@@ -137,9 +137,12 @@ def test_a_command_that_takes_too_long_is_a_timeout_that_tells_what_was_printed(
 
 
 def test_a_timeout_without_output_says_so(shell: Shell, ssh_server: SshServer) -> None:
-    ssh_server.answers["mute"] = lambda channel: None
+    end = threading.Event()
+    # paramiko closes a channel that nobody holds.
+    ssh_server.answers["mute"] = lambda channel: (end.wait(10), channel)[0]
     with pytest.raises(WaitTimeout) as caught:
         shell.run("mute", timeout_s=0.05)
+    end.set()
     assert caught.value.fault == "it has printed nothing"
 
 

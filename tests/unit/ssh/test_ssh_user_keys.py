@@ -7,9 +7,9 @@ from typing import Any
 
 import paramiko
 import pytest
-from conftest import Clock, new_key
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from ssh_parts import Clock, new_key
 from ssh_server import SshServer
 
 from cloudkit._keys import generate_key_pair, parse_public_key, write_private_key
