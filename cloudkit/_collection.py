@@ -114,6 +114,7 @@ class Collection(Creating[V]):
         """
         with Verb(self._context, f"{self.kind.value}.delete", ref):
             self._require_kind()
+            limit_s = self._checked_timeout(timeout_s)
             try:
                 id, _ = self._act(ref, self._delete)
             except NotFound:
@@ -121,7 +122,7 @@ class Collection(Creating[V]):
                     return
                 raise
             if wait:
-                self._await_gone([id], self._checked_timeout(timeout_s))
+                self._await_gone([id], limit_s)
 
     def create_many(
         self,

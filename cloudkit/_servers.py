@@ -112,17 +112,20 @@ class Servers(Collection[Server]):
         """
         with Verb(self._context, "servers.stop", ref):
             soft_s = self._checked_timeout(timeout_s)
-            if not checks.flag(hard, "hard"):
-                ref, _ = self._act(ref, lambda id: self._context.call(self._part.stop, id, False))
-                try:
-                    return self._await_status(ref, _OFF, soft_s)
-                except WaitTimeout:
-                    self._context.log.info("servers.stop %s: the guest does not shut down, its power is cut", ref)
-            return self._await_status(self._act(ref, self._cut_power)[0], _OFF)
+            checks.flag(hard, "hard")
+            id, _ = self._act(ref, lambda id: self._context.call(self._part.stop, id, hard))
+            if hard:
+                return self._await_status(id, _OFF)
+            try:
+                return self._await_status(id, _OFF, soft_s)
+            except WaitTimeout:
+                self._context.log.info("servers.stop %s: the guest does not shut down, its power is cut", id)
+            self._cut_power(id)
+            return self._await_status(id, _OFF)
 
     def reboot(self, ref: Ref, *, hard: bool = False, timeout_s: float | None = None) -> Server:
         """Reboot by the guest (raises InvalidState unless ACTIVE), or with ``hard`` by the reset line."""
-        return self._do("reboot", ref, checks.flag(hard, "hard"), after=_RUNNING, timeout_s=timeout_s)
+        return self._do("reboot", ref, lambda: checks.flag(hard, "hard"), after=_RUNNING, timeout_s=timeout_s)
 
     def pause(self, ref: Ref) -> Server:
         """Stop the virtual CPUs; the memory stays in place."""
@@ -148,9 +151,12 @@ class Servers(Collection[Server]):
         Args:
             confirm: False leaves it at VERIFY_RESIZE, to be confirmed or reverted.
         """
-        checks.flag(confirm, "confirm")
+
+        def flavor_id() -> str:
+            checks.flag(confirm, "confirm")
+            return self._others(Kind.FLAVOR).ref_id(flavor)
+
         verify = frozenset({ServerStatus.VERIFY_RESIZE})
-        flavor_id = self._others(Kind.FLAVOR).ref_id(flavor)
         server = self._do("resize", ref, flavor_id, needs="servers.resize", after=verify, timeout_s=timeout_s)
         return self.confirm_resize(server) if confirm else server
 
@@ -164,12 +170,18 @@ class Servers(Collection[Server]):
 
     def rebuild(self, ref: Ref, image: Ref, *, timeout_s: float | None = None) -> Server:
         """Make the root disk anew from an image; id, addresses and volumes stay."""
-        image_id = self._others(Kind.IMAGE).ref_id(image)
+
+        def image_id() -> str:
+            return self._others(Kind.IMAGE).ref_id(image)
+
         return self._do("rebuild", ref, image_id, needs="servers.rebuild", after=_RUNNING_OR_OFF, timeout_s=timeout_s)
 
     def rescue(self, ref: Ref, image: Ref | None = None) -> Server:
         """Boot from another image (None: the server's own), with its root disk beside it."""
-        image_id = None if image is None else self._others(Kind.IMAGE).ref_id(image)
+
+        def image_id() -> str | None:
+            return None if image is None else self._others(Kind.IMAGE).ref_id(image)
+
         return self._do("rescue", ref, image_id, needs="servers.rescue", after=frozenset({ServerStatus.RESCUE}))
 
     def unrescue(self, ref: Ref) -> Server:
@@ -186,7 +198,10 @@ class Servers(Collection[Server]):
 
     def set_security_groups(self, ref: Ref, groups: Iterable[Ref]) -> Server:
         """Put it into these security groups instead of those that it is in; an open connection feels it too."""
-        ids = self._group_ids(checks.items(groups, "groups"))
+
+        def ids() -> tuple[str, ...]:
+            return self._group_ids(checks.items(groups, "groups"))
+
         return self._do("set_security_groups", ref, ids, needs="servers.security_groups")
 
     # ---------------------------------------------------------------- what it tells, what is made of it
@@ -228,18 +243,23 @@ class Servers(Collection[Server]):
         self,
         verb: str,
         ref: Ref,
-        *arguments: Any,
+        *arguments: Callable[[], Any],
         needs: str | None = None,
         after: frozenset[str] | None = None,
         timeout_s: float | None = None,
     ) -> Server:
-        """Call the driver's verb of the same name, and wait for the status that it leads to."""
+        """Call the driver's verb of the same name, and wait for the status that it leads to.
+
+        Args:
+            arguments: find what the driver gets besides the id, once it is known to offer the verb.
+        """
         with Verb(self._context, f"servers.{verb}", ref):
             if needs is not None:
                 self._context.require(needs)
             limit_s = self._checked_timeout(timeout_s)
             method = getattr(self._part, verb)
-            id, _ = self._act(ref, lambda id: self._context.call(method, id, *arguments))
+            found = [argument() for argument in arguments]
+            id, _ = self._act(ref, lambda id: self._context.call(method, id, *found))
             return self._await_status(id, after, limit_s)
 
     def _await_status(self, id: str, statuses: frozenset[str] | None, timeout_s: float | None = None) -> Server:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cloudkit.errors import CloudError
@@ -65,7 +64,10 @@ def poll(context: Context, kind: Kind, timeout_s: float, look: Callable[[], R | 
     """Look until there is something; an error that is worth a retry only delays. Raises TimeUp."""
     driver = context.driver
     start = driver.now()
-    for tick in count():
+    # Compared as it is: the difference of two times may be smaller than what moves the clock.
+    deadline = start + timeout_s
+    tick = 0
+    while True:
         trouble: CloudError | None = None
         try:
             found = look()
@@ -75,9 +77,9 @@ def poll(context: Context, kind: Kind, timeout_s: float, look: Callable[[], R | 
             found, trouble = None, error
         if found is not None:
             return found
-        elapsed_s = driver.now() - start
-        if elapsed_s >= timeout_s:
+        now = driver.now()
+        if now >= deadline:
             raise TimeUp(trouble)
-        longest_s = LONGEST_PAUSE_S if driver.signals_changes else pause_s(tick, elapsed_s)
-        context.call(driver.wait_change, kind, min(longest_s, timeout_s - elapsed_s))
-    raise AssertionError("count() has no end")
+        longest_s = LONGEST_PAUSE_S if driver.signals_changes else pause_s(tick, now - start)
+        context.call(driver.wait_change, kind, min(longest_s, deadline - now))
+        tick += 1

@@ -29,6 +29,7 @@ from cloudkit_fake.volumes import ROOT_DEVICE, Volumes
 
 S = ServerStatus
 GIB = 1 << 30
+POWERING_OFF = "powering-off"
 
 
 class Servers(Updatable[Server]):
@@ -118,8 +119,8 @@ class Servers(Updatable[Server]):
     @request
     def stop(self, id: str, hard: bool) -> None:
         """ACTIVE → SHUTOFF."""
-        allowed = (S.ACTIVE, S.ERROR, S.PAUSED) if hard else (S.ACTIVE,)
-        self._go(id, allowed, "powering-off", S.SHUTOFF, 0 if hard else self._cloud.task_seconds)
+        allowed = (S.ACTIVE, S.ERROR) if hard else (S.ACTIVE,)
+        self._go(id, allowed, POWERING_OFF, S.SHUTOFF, 0 if hard else None, interrupts=POWERING_OFF if hard else None)
         self._cloud.end_guest(id)
 
     @request
@@ -266,12 +267,12 @@ class Servers(Updatable[Server]):
 
     # ---------------------------------------------------------------- parts
 
-    def _allowed(self, id: str, statuses: tuple[ServerStatus, ...]) -> Server:
+    def _allowed(self, id: str, statuses: tuple[ServerStatus, ...], interrupts: str | None = None) -> Server:
         """The server, if a verb fits its status; raises InvalidState."""
         server = self._own(id)
         if server.locked:
             raise _locked(server)
-        if server.task is not None or server.status not in statuses:
+        if server.task not in (None, interrupts) or server.status not in statuses:
             doing = f" ({server.task})" if server.task else ""
             raise InvalidState(
                 f"the server {server.name!r} is {server.status}{doing}, and must be {' or '.join(statuses)}",
@@ -288,9 +289,10 @@ class Servers(Updatable[Server]):
         after: ServerStatus,
         seconds: float | None = None,
         meanwhile: ServerStatus | None = None,
+        interrupts: str | None = None,
     ) -> None:
-        """Start a task that leads to another status."""
-        server = self._allowed(id, allowed)
+        """Start a task that leads to another status; it may take the place of the task ``interrupts``."""
+        server = self._allowed(id, allowed, interrupts)
         status = meanwhile or server.status
         self._change(id, task=task, status=status, native_status=status.value)
         self._cloud.later(Kind.SERVER, id, self._cloud.task_seconds if seconds is None else seconds, **_is(after))

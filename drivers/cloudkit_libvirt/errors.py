@@ -111,7 +111,7 @@ def is_pool_full(error: BaseException) -> bool:
 
 
 def is_pool_busy(error: libvirt.libvirtError) -> bool:
-    """Whether something was refused because a volume is being made or copied; libvirt has no code of its own for it."""
+    """Whether something was refused because a volume is being made or copied; libvirt has no code for it."""
     return any(words in str(error) for words in ("asynchronous jobs", "still being allocated", "still in use"))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import libvirt
 
@@ -21,6 +22,8 @@ CHUNK_BYTES = 256 * 1024 - 64
 
 BUSY_TIMEOUT_S = 60.0
 _POLL_S = 0.01
+
+T = TypeVar("T")
 
 
 class Pool:
@@ -42,7 +45,7 @@ class Pool:
 
         libvirt looks at all or nothing, and at nothing while it makes any volume.
         """
-        _when_free(lambda: self._connection.pool.refresh())
+        _when_free(self._connection.pool.refresh)
 
     def path(self, name: str) -> str:
         """Where the volume is, on libvirt's host."""
@@ -91,12 +94,14 @@ class Pool:
     def copy(self, source: str, name: str, capacity_bytes: int = 0) -> None:
         """A flat qcow2 volume with the content of another volume that nothing writes to."""
         xml = to_text(storage_xml.volume(name, capacity_bytes, "qcow2"))
+        volume = self._find(source)
         with _names_taken():
-            self._connection.pool.createXMLFrom(xml, self._find(source))
+            _when_free(lambda: self._connection.pool.createXMLFrom(xml, volume))
 
     def resize(self, name: str, capacity_bytes: int) -> None:
         """Grow a volume that no running server uses."""
-        self._find(name).resize(capacity_bytes)
+        volume = self._find(name)
+        _when_free(lambda: volume.resize(capacity_bytes))
 
     def _create(self, name: str, capacity_bytes: int, format: str, *backing: str) -> None:
         with _names_taken():
@@ -106,8 +111,9 @@ class Pool:
 
     def upload(self, name: str, data: Iterable[bytes], offset: int = 0) -> None:
         """Write pieces into a volume from ``offset`` on; it grows as needed."""
-        stream = self._connection.virt.newStream()
-        self._find(name).upload(stream, offset, 0)
+        volume = self._find(name)
+        # Another client may be looking at what was made this moment.
+        stream = _when_free(lambda: self._begin_upload(volume, offset))
         try:
             for piece in data:
                 view = memoryview(piece)
@@ -118,6 +124,11 @@ class Pool:
                 stream.abort()
             raise
         stream.finish()
+
+    def _begin_upload(self, volume: libvirt.virStorageVol, offset: int) -> libvirt.virStream:
+        stream = self._connection.virt.newStream()
+        volume.upload(stream, offset, 0)
+        return stream
 
     def download(self, name: str) -> Iterator[bytes]:
         """Read a volume to its end, in pieces."""
@@ -167,20 +178,18 @@ class Pool:
             raise _as_missing(error, name) from error
 
 
-def _when_free(call: Callable[[], object]) -> None:
+def _when_free(call: Callable[[], T]) -> T:
     """Call into libvirt, again where it is in the way of itself; raises Busy after BUSY_TIMEOUT_S."""
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
-            call()
+            return call()
         except libvirt.libvirtError as error:
             if not is_pool_busy(error):
                 raise
             if time.monotonic() > deadline:
                 raise Busy("the pool is being written to", driver="libvirt", fault=str(error)) from error
             time.sleep(_POLL_S)
-        else:
-            return
 
 
 def _sent(stream: libvirt.virStream, piece: bytes) -> int:

@@ -47,7 +47,9 @@ def main() -> int:
         failed |= limit is not None and ratio > limit
         print(f"{name}: {ratio:.1f} x{f' (at most {limit} x)' if limit else ' (a peer)' if name in PEERS else ''}")
     code = f"import sys, cloudkit; print(*set(sys.modules) & set({HEAVY!r}))"
-    loaded = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     print(f"heavy modules that import cloudkit loads: {', '.join(loaded) or 'none'}")
     return int(failed or bool(loaded))
 

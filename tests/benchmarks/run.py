@@ -2,7 +2,7 @@
 
     python tests/benchmarks/run.py [NAME …]
 
-``create_to_ssh`` needs the real bed: python tests/real/libvirt/run.py --shell python tests/benchmarks/create_to_ssh.py
+``create_to_ssh`` needs the real bed; its own text tells how to run it there.
 """
 
 from __future__ import annotations

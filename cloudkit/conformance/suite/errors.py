@@ -57,7 +57,7 @@ class TestErrors(Conformance):
         assert str(copy) == str(raised.value)
         assert copy.__dict__ == raised.value.__dict__
 
-    def test_threads_get_their_own_errors(self, lab: Lab, cloud: Cloud) -> None:
+    def test_threads_get_their_own_errors(self, cloud: Cloud) -> None:
         def attempt(number: int) -> str:
             try:
                 cloud.volumes.get(f"missing-{number}")

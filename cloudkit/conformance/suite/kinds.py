@@ -85,7 +85,7 @@ class TestEveryKind(Conformance):
         assert list(collection(cloud, kind).list(name=lab.name())) == []
 
     @each_kind()
-    def test_an_unknown_filter_is_refused_at_the_call(self, lab: Lab, cloud: Cloud, kind: Kind) -> None:
+    def test_an_unknown_filter_is_refused_at_the_call(self, lab: Lab, kind: Kind) -> None:
         with pytest.raises(InvalidRequest) as raised:
             collection(lab.cloud, kind).list(nmae="web")
         assert "name" in raised.value.hint

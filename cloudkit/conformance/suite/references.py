@@ -48,7 +48,7 @@ class TestOddNames(Conformance):
         assert cloud.servers.get(name).id == server.id
 
     @needs("networks.create")
-    def test_a_network_has_it(self, lab: Lab, cloud: Cloud, odd: str) -> None:
+    def test_a_network_has_it(self, cloud: Cloud, odd: str) -> None:
         network = cloud.networks.create(ODD_NAMES[odd])
         assert cloud.networks.get(ODD_NAMES[odd]).id == network.id
 

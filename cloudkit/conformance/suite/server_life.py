@@ -156,7 +156,14 @@ class TestPause(Conformance):
         for verb in (cloud.servers.pause, cloud.servers.start, cloud.servers.stop, cloud.servers.reboot):
             with pytest.raises(InvalidState):
                 verb(server)
+        with pytest.raises(InvalidState):
+            cloud.servers.stop(server, hard=True)
         assert cloud.servers.get(server).status == "PAUSED"
+
+    def test_a_hard_reboot_ends_a_pause(self, lab: Lab, cloud: Cloud) -> None:
+        server = cloud.servers.pause(lab.server(cloud))
+        assert cloud.servers.reboot(server, hard=True).status == "ACTIVE"
+        assert cloud.servers.get(server).status == "ACTIVE"
 
     def test_only_a_paused_server_is_unpaused(self, lab: Lab, cloud: Cloud) -> None:
         server = lab.server(cloud)
@@ -255,8 +262,9 @@ class TestResize(Conformance):
     def test_an_unknown_flavor_is_not_found(self, lab: Lab, cloud: Cloud) -> None:
         server = lab.server(cloud)
         for flavor in (lab.name(), NOBODY):
-            with pytest.raises(NotFound):
+            with pytest.raises(NotFound) as raised:
                 cloud.servers.resize(server, flavor)
+            assert raised.value.operation == "servers.resize"
         assert cloud.servers.get(server).flavor_id == lab.flavor.id
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cloudkit import CloudError, Cloud, InvalidRequest, NotFound
+from cloudkit import Cloud, CloudError, InvalidRequest, NotFound
 from cloudkit.conformance.base import Conformance, needs
 from cloudkit.conformance.lab import LOGIN, PUBLIC_KEY, Lab
 
@@ -241,6 +241,6 @@ class TestConsole(Conformance):
         assert len(lab.cloud.servers.console_log(server, lines=100000).splitlines()) >= len(lines)
 
     @pytest.mark.parametrize("lines", [0, -1, 1.5, "2", True])
-    def test_what_is_no_number_of_lines_is_refused(self, lab: Lab, cloud: Cloud, lines: Any) -> None:
+    def test_what_is_no_number_of_lines_is_refused(self, cloud: Cloud, lines: Any) -> None:
         with pytest.raises(InvalidRequest):
             cloud.servers.console_log(NOBODY, lines=lines)

@@ -45,7 +45,7 @@ def test_an_hour_of_waiting_takes_no_time(cloud: Cloud, image: Image) -> None:
     with pytest.raises(WaitTimeout):
         cloud.servers.create("late", **arguments, timeout_s=3000)
     assert cloud.servers.create("web", **arguments, timeout_s=4000).status == "ACTIVE"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30
 
 
 def test_advance_lets_happen_what_is_due(cloud: Cloud, image: Image) -> None:
@@ -54,6 +54,16 @@ def test_advance_lets_happen_what_is_due(cloud: Cloud, image: Image) -> None:
     assert cloud.servers.get(server).status == "BUILD"
     cloud.native.clock.advance(0.2)
     assert cloud.servers.get(server).status == "ACTIVE"
+
+
+def test_what_comes_instead_of_something_comes_at_its_own_time(cloud: Cloud, image: Image) -> None:
+    cloud.native.task_seconds = 60
+    server = cloud.servers.create("web", image=image, flavor="m1.tiny", networks="none", wait=False)
+    cloud.servers.delete(server, wait=False)
+    cloud.native.clock.advance(59)
+    assert (cloud.servers.get(server).status, cloud.servers.get(server).task) == ("BUILD", "deleting")
+    cloud.native.clock.advance(2)
+    assert list(cloud.servers.list()) == []
 
 
 def test_values_have_the_clouds_time(driver: Any, cloud: Cloud) -> None:
@@ -65,14 +75,22 @@ def test_the_real_clock_sleeps_no_longer_than_a_nap() -> None:
     clock = RealClock()
     began = time.monotonic()
     clock.sleep(clock.now() + 60)
-    assert LONGEST_NAP_S * 0.5 < time.monotonic() - began < 5
-    began = time.monotonic()
-    clock.sleep(clock.now() - 1)
-    assert time.monotonic() - began < LONGEST_NAP_S
+    assert LONGEST_NAP_S * 0.5 < time.monotonic() - began < 30
 
 
-def test_a_change_wakes_who_waits_on_the_real_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def long_naps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sleeps where there is no need is found out."""
     monkeypatch.setattr("cloudkit_fake.clock.LONGEST_NAP_S", 20.0)
+
+
+def test_the_real_clock_does_not_sleep_until_a_time_that_is_past(long_naps: None) -> None:
+    began = time.monotonic()
+    RealClock().sleep(time.time() - 1)
+    assert time.monotonic() - began < 10
+
+
+def test_a_change_wakes_who_waits_on_the_real_clock(long_naps: None) -> None:
     with cloudkit.connect("fake://?clock=real") as cloud:
         driver: Any = cloud._context.driver
         woken = threading.Event()
@@ -90,12 +108,12 @@ def test_a_change_wakes_who_waits_on_the_real_clock(monkeypatch: pytest.MonkeyPa
         assert woken.is_set()
 
 
-def test_on_the_real_clock_nothing_takes_time_unless_asked_for() -> None:
+def test_on_the_real_clock_nothing_takes_time_unless_asked_for(long_naps: None) -> None:
     with cloudkit.connect("fake://?clock=real") as cloud:
         image = cloud.images.upload("i", data=empty_qcow2(512))
         began = time.monotonic()
         assert cloud.servers.create("s", image=image, flavor="m1.tiny", networks="none").status == "ACTIVE"
-        assert time.monotonic() - began < LONGEST_NAP_S
+        assert time.monotonic() - began < 10
 
 
 def test_a_boot_on_the_real_clock_takes_what_it_was_told() -> None:

@@ -11,14 +11,7 @@ import pytest
 pytest.importorskip("libvirt", reason="libvirt-python is not installed: pip install 'cloudkit-sdk[libvirt]'")
 pytest.importorskip("pycdlib", reason="pycdlib is not installed: pip install 'cloudkit-sdk[libvirt]'")
 
-from cloudkit.driver import OpenRequest
-from cloudkit_libvirt import PLUGIN
-
-
-def open_test_driver(address: str = "test:///default", **options: Any) -> Any:
-    defaults = {option.name: option.default for option in PLUGIN.options}
-    return PLUGIN.open(OpenRequest(address, {**defaults, **options}, None, "test"))
-
+from specs import open_test_driver
 
 NODE = """\
 <node>

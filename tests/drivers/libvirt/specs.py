@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from cloudkit.driver import EVERYTHING
+from cloudkit.driver import EVERYTHING, OpenRequest
 from cloudkit.types import (
     Flavor,
     FlavorSpec,
@@ -24,6 +24,12 @@ from cloudkit.types import (
 )
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0Wq me"
+from cloudkit_libvirt import PLUGIN
+
+
+def open_test_driver(address: str = "test:///default", **options: Any) -> Any:
+    defaults = {option.name: option.default for option in PLUGIN.options}
+    return PLUGIN.open(OpenRequest(address, {**defaults, **options}, None, "test"))
 
 
 def mark() -> Mark:

@@ -13,13 +13,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import open_test_driver
 from specs import (
     flavor_spec,
     key_pair_spec,
     make_network,
     make_server,
     network_spec,
+    open_test_driver,
     port_spec,
     preset_image,
     server_spec,

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Generator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bare_driver import current_bed, guest_path, open_driver
 from bed import LibvirtBed
-from saved_guest import NAME, SavedGuest, connect, deleting_all
+from saved_guest import NAME, Guest, SavedGuest, connect, deleting_all
 
 import cloudkit
-from cloudkit import Cloud, Server
+from cloudkit import Cloud
 
 PROFILE = "bed"
 
@@ -53,15 +52,6 @@ def cloud(profile: str) -> Generator[Cloud]:
 @pytest.fixture(scope="session")
 def saved_guest(tmp_path_factory: pytest.TempPathFactory) -> SavedGuest:
     return SavedGuest(current_bed(), tmp_path_factory.mktemp("saved-guest"))
-
-
-@dataclass(frozen=True)
-class Guest:
-    """A running guest and how to log in to it, as root."""
-
-    cloud: Cloud
-    server: Server
-    key_path: Path
 
 
 @pytest.fixture

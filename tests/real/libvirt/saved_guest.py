@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,19 @@ from bare_driver import guest_path
 from bed import LibvirtBed
 
 import cloudkit
-from cloudkit import Cloud
+from cloudkit import Cloud, Server
 
 NAME = "guest"
 USER = "root"
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A running guest and how to log in to it, as root."""
+
+    cloud: Cloud
+    server: Server
+    key_path: Path
 
 
 class SavedGuest:
@@ -57,7 +67,7 @@ class SavedGuest:
         finally:
             connection.close()
 
-    def _boot(self, cloud: Cloud) -> cloudkit.Server:
+    def _boot(self, cloud: Cloud) -> Server:
         cloud.networks.create(NAME, cidr="172.16.1.0/24")
         cloud.images.upload(NAME, path=guest_path())
         cloud.flavors.create(NAME, vcpus=1, ram_mib=128, disk_gib=1)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from bed import LibvirtBed
-from conftest import Guest
-from saved_guest import USER, connect, deleting_all
+from saved_guest import USER, Guest, connect, deleting_all
 
 from cloudkit import Cloud
 from cloudkit.errors import (

@@ -184,3 +184,17 @@ def test_the_deadline_is_measured_from_the_start_of_the_wait() -> None:
     with pytest.raises(TimeUp):
         poll(context, Kind.SERVER, 2, lambda: None)
     assert clock.time == pytest.approx(5002)
+
+
+@pytest.mark.parametrize("timeout_s", [0.3, 1, 7.7, 299.9])
+def test_a_clock_as_far_as_the_epochs_reaches_the_deadline(timeout_s: float) -> None:
+    # There, 0.1 µs is less than the smallest step of the clock.
+    clock = Clock(1_764_000_000.123)
+    looks = count()
+
+    def look() -> None:
+        assert next(looks) < 1000
+
+    with pytest.raises(TimeUp):
+        poll(Context(clock, Lifetime()), Kind.SERVER, timeout_s, look)  # type: ignore[arg-type]
+    assert clock.time == 1_764_000_000.123 + timeout_s

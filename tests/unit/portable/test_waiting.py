@@ -144,11 +144,12 @@ def test_a_guest_that_shuts_down_in_the_last_moment_is_no_error(cloud: Cloud, se
     part = cloud._context.driver.compute.servers
 
     def too_late(id: str, hard: bool) -> None:
-        cloud.native.state.update(server.kind, id, status=ServerStatus.SHUTOFF, native_status="SHUTOFF")
-        raise InvalidState("it is off")
+        if hard:
+            cloud.native.state.update(server.kind, id, status=ServerStatus.SHUTOFF, native_status="SHUTOFF")
+            raise InvalidState("it is off")
 
     part.stop = too_late  # type: ignore[method-assign]
-    assert cloud.servers.stop(server, hard=True).status is ServerStatus.SHUTOFF
+    assert cloud.servers.stop(server, timeout_s=1).status is ServerStatus.SHUTOFF
 
 
 def test_cutting_the_power_of_what_cannot_be_cut_is_an_error(
@@ -242,3 +243,100 @@ def test_update_changes_what_may_change(cloud: Cloud, server: Server) -> None:
     assert cloud.images.update("blank", protected=True).protected
     with pytest.raises(InvalidState, match="protected"):
         cloud.images.delete("blank")
+
+
+def test_a_server_that_is_busy_is_not_there_yet(cloud: Cloud, server: Server) -> None:
+    state = cloud.native.state
+    state.update(server.kind, server.id, task="rebooting")
+    with pytest.raises(WaitTimeout, match="is ACTIVE and not ACTIVE"):
+        cloud.servers.wait(server, "ACTIVE", timeout_s=1)
+    state.update(server.kind, server.id, status=ServerStatus.ERROR)
+    with pytest.raises(WaitTimeout):
+        cloud.servers.wait(server, timeout_s=1)
+
+
+def test_what_is_shown_as_deleted_is_gone(cloud: Cloud, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = cloud.native.state
+    monkeypatch.setattr(
+        cloud._context.driver.compute.servers,
+        "delete",
+        lambda id: state.update(server.kind, id, status=ServerStatus.DELETED),
+    )
+    cloud.servers.delete(server, timeout_s=0)
+
+
+def test_a_deletion_whose_looks_fail_tells_the_trouble(cloud: Cloud, server: Server, fake_faults: Faults) -> None:
+    fake_faults.add("servers.delete", Hang())
+    fake_faults.add("servers.get", Disconnect(), times=None)
+    with pytest.raises(WaitTimeout) as raised:
+        cloud.servers.delete(server, timeout_s=2)
+    assert raised.value.resource == server.id
+    assert "the connection was refused" in (raised.value.fault or "")
+    assert raised.value.hint == "Its deletion may go on: look again later."
+
+
+def test_a_deadline_without_trouble_tells_none(cloud: Cloud, server: Server, fake_faults: Faults) -> None:
+    with pytest.raises(WaitTimeout) as raised:
+        cloud.servers.wait(server, "SHUTOFF", timeout_s=2)
+    assert raised.value.fault is None
+    fake_faults.add("servers.delete", Hang())
+    with pytest.raises(WaitTimeout) as raised:
+        cloud.servers.delete(server, timeout_s=2)
+    assert raised.value.fault is None
+
+
+def test_several_that_are_late_are_counted(cloud: Cloud, server_args: dict[str, Any], fake_faults: Faults) -> None:
+    fake_faults.add("volumes.create", Hang(), times=None)
+    volumes = [cloud.volumes.create(f"v{number}", size_gib=1, wait=False) for number in range(3)]
+    part = cloud.volumes
+    with pytest.raises(
+        WaitTimeout, match="the volume 'v0' is creating and not available after 4 s, and 2 more"
+    ) as raised:
+        part._await(volumes, part._goal(part._ready), 4)
+    assert raised.value.resource == cloud.volumes.get("v0")
+
+
+def test_two_are_looked_at_by_one_list(cloud: Cloud, calls: Counter[str]) -> None:
+    volumes = [cloud.volumes.create(f"v{number}", size_gib=1, wait=False) for number in range(2)]
+    calls.clear()
+    part = cloud.volumes
+    settled = part._await(volumes, part._goal(part._ready), 10)
+    assert {value.status for value in settled.values() if value} == {VolumeStatus.AVAILABLE}
+    assert calls["volumes.get"] == 0
+    assert calls["volumes.list"] == 2
+
+
+def test_a_value_that_is_fresh_needs_no_look(
+    cloud: Cloud, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[object] = []
+    wait_change = cloud._context.driver.wait_change
+    monkeypatch.setattr(
+        cloud._context.driver,
+        "wait_change",
+        lambda kind, timeout_s: (waited.append(kind), wait_change(kind, timeout_s)),
+    )
+    cloud.volumes.create("data", size_gib=1)
+    assert calls == {"volumes.create": 1, "volumes.get": 1}
+    assert waited == [cloud.volumes.kind]
+
+
+def test_a_failure_says_what_to_do(cloud: Cloud, fake_faults: Faults) -> None:
+    fake_faults.add("volumes.create", Fail())
+    with pytest.raises(ResourceFailed) as raised:
+        cloud.volumes.create("data", size_gib=1)
+    assert raised.value.hint == "Look at its fault and what it was made from, then create it anew."
+    assert raised.value.fault is None
+    assert raised.value.console_tail is None
+    assert raised.value.message == "the volume 'data' went to the status error"
+    assert getattr(raised.value.resource, "name", None) == "data"
+
+
+def test_one_that_vanishes_is_named(cloud: Cloud, server: Server) -> None:
+    def delete(_value: object) -> None:
+        cloud.servers.delete(server, wait=False)
+
+    with pytest.raises(NotFound) as raised:
+        cloud.servers.wait(server, "SHUTOFF", on_progress=delete)
+    assert raised.value.message == "the server 'web' was deleted while it was waited for"
+    assert getattr(raised.value.resource, "id", None) == server.id
