@@ -1,7 +1,57 @@
-"""What each of our own back-ends must declare: declaring less fails its conformance run."""
+"""What each of our own back-ends must declare, and what it cannot have: declaring less fails its conformance run."""
 
 from cloudkit.driver import CAPABILITIES
 
+_EVERYWHERE = frozenset(
+    {
+        "networks.create",
+        "subnets.create",
+        "ports.create",
+        "servers.pause",
+        "servers.suspend",
+        "servers.create:description",
+        "servers.create:metadata",
+        "servers.create:tags",
+        "servers.create:user_data",
+        "snapshots",
+        "volumes.create:snapshot_id",
+        "limits",
+        "all_projects",
+    }
+)
+_WITH_GUESTS = frozenset(
+    {
+        "servers.console_log",
+        "servers.ssh",
+        "servers.create_image",
+        "servers.create:inject_host_key",
+        "images.create",
+        "images.download",
+        "volumes.attach",
+        "volumes.extend",
+        "snapshots.create:force",
+    }
+)
+_ROUTED = frozenset(
+    {
+        "routers",
+        "floating_ips",
+        "security_groups",
+        "servers.security_groups",
+        "servers.create:security_group_ids",
+        "ports.create:security_group_ids",
+    }
+)
+_RESHAPED = frozenset({"servers.resize", "servers.rebuild"})
+
 FLOOR = {
     "fake": CAPABILITIES,
+    "libvirt system": _EVERYWHERE | _WITH_GUESTS,
+    "libvirt test": _EVERYWHERE,
+    "OpenStack": _EVERYWHERE | _WITH_GUESTS | _ROUTED | _RESHAPED,
+}
+
+NEVER = {
+    # A simulated machine has no guest, and its volumes hold no bytes.
+    "libvirt test": _WITH_GUESTS - {"servers.create:inject_host_key"},
 }

@@ -22,9 +22,9 @@ from cloudkit.types import (
     SubnetSpec,
     VolumeSpec,
 )
+from cloudkit_libvirt import PLUGIN
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0Wq me"
-from cloudkit_libvirt import PLUGIN
 
 
 def open_test_driver(address: str = "test:///default", **options: Any) -> Any:
