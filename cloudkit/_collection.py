@@ -114,6 +114,8 @@ class Collection(Creating[V]):
         """
         with Verb(self._context, f"{self.kind.value}.delete", ref):
             self._require_kind()
+            if self._delete_capability is not None:
+                self._context.require(self._delete_capability)
             limit_s = self._checked_timeout(timeout_s)
             try:
                 id, _ = self._act(ref, self._delete)

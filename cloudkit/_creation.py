@@ -47,6 +47,8 @@ class Creating(Waiting[V]):
     """What must be declared for the kind as a whole."""
     _create_capability: ClassVar[str | None] = None
     """What must be declared to create one, where that is a group of its own."""
+    _delete_capability: ClassVar[str | None] = None
+    """What must be declared to delete one, where that is a group of its own."""
 
     def _create(
         self,

@@ -31,7 +31,7 @@ class Networks(Collection[Network]):
 
     kind = Kind.NETWORK
     _service = "network"
-    _create_capability = "networks.create"
+    _create_capability = _delete_capability = "networks.create"
     _broken = _BROKEN
 
     def create(
@@ -104,7 +104,7 @@ class Subnets(Collection[Subnet]):
 
     kind = Kind.SUBNET
     _service = "network"
-    _create_capability = "subnets.create"
+    _create_capability = _delete_capability = "subnets.create"
 
     def create(
         self,
@@ -144,7 +144,7 @@ class Ports(Collection[Port]):
 
     kind = Kind.PORT
     _service = "network"
-    _create_capability = "ports.create"
+    _create_capability = _delete_capability = "ports.create"
     _broken = _BROKEN
 
     def create(
