@@ -30,12 +30,21 @@ def toy_venv(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         pip = [venv / "bin/python", "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-build-isolation"]
         done = subprocess.run([*pip, "--force-reinstall", what], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    return venv / "bin"
+    return venv
 
 
 def test_the_suite_passes_on_the_toy(toy_venv: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [toy_venv / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", TOY / "tests"],
+        [
+            toy_venv / "bin/python",
+            "-m",
+            "pytest",
+            "-q",
+            "-rs",
+            "-p",
+            "no:cacheprovider",
+            toy_venv.parent / "toy_driver/tests",
+        ],
         capture_output=True,
         text=True,
         cwd=tmp_path,
