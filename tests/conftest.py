@@ -1,3 +1,3 @@
-"""The conformance suite's plug-in, which pytest loads from the top conftest.py only."""
+"""Plug-ins, which pytest loads from the top conftest.py only: the conformance suite's, and one for testing plug-ins."""
 
-pytest_plugins = ["cloudkit.conformance"]
+pytest_plugins = ["cloudkit.conformance", "pytester"]

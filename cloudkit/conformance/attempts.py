@@ -26,7 +26,6 @@ def needed_first(name: str) -> Iterator[str]:
 
 _FIRST: Mapping[str, tuple[str, ...]] = {
     "servers.create:security_group_ids": ("security_groups",),
-    "servers.security_groups": ("security_groups",),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -49,7 +49,8 @@ class Conformance:
 
     @pytest.fixture(autouse=True)
     def _is_declared(self, request: pytest.FixtureRequest, conformance_lab: Lab) -> None:
-        for marker in request.node.iter_markers("capability"):
+        test = cast(pytest.Item, request.node)  # pyright: ignore[reportUnknownMemberType]
+        for marker in test.iter_markers("capability"):
             for name in marker.args:
                 if not conformance_lab.cloud.supports(name):
                     pytest.skip(f"{name} is not declared")

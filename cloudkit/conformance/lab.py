@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from cloudkit import Cloud, Flavor, Image, KeyPair, Kind, Network, Server, Shell, Volume
 from cloudkit.conformance.target import Target
@@ -105,23 +105,24 @@ class Lab:
         """What ``booted`` lets in."""
         return self.shared.key_pairs.generate(self.name("key"), self.key_path)
 
+    @property
+    def _can_log_in(self) -> bool:
+        return self.capabilities.issuperset(LOGIN)
+
     @cached_property
-    def _booted(self) -> Server:
-        return self.server(self.shared, networks=[self.network], key_pair=self.key_pair)
+    def _guest(self) -> Server:
+        if self._can_log_in:
+            return self.server(self.shared, networks=[self.network], key_pair=self.key_pair)
+        return self.server(self.shared)
 
     def booted(self) -> Server:
-        """A server whose guest has booted, as far as servers can be logged in to; started again where it is off."""
-        if not self.capabilities.issuperset(LOGIN):
-            return self._without_login
-        server = self.shared.servers.get(self._booted)
+        """A server whose guest has booted, as far as that can be told by a login; started again where it is off."""
+        server = self.shared.servers.get(self._guest)
         if server.status == "SHUTOFF":
             server = self.shared.servers.start(server)
-        self.shell(server).close()
+        if self._can_log_in:
+            self.shell(server).close()
         return server
-
-    @cached_property
-    def _without_login(self) -> Server:
-        return self.server(self.shared)
 
     def shell(self, server: Server) -> Shell:
         """A login to a server that has ``key_pair``."""
@@ -137,36 +138,52 @@ class Lab:
 
     # ---------------------------------------------------------------- what tests make
 
-    def server(self, cloud: Cloud, **options: Any) -> Server:
-        """A server without an interface, unless told otherwise."""
-        arguments: dict[str, Any] = {
-            "name": self.name("server"),
-            "image": self.image,
-            "flavor": self.flavor,
-            "networks": "none",
-            **options,
-        }
-        return cloud.servers.create(**arguments)
-
-    def volume(self, cloud: Cloud, **options: Any) -> Volume:
-        """An empty volume of 1 GiB, unless told otherwise."""
-        arguments: dict[str, Any] = {"name": self.name("volume"), "size_gib": 1, **options}
-        return cloud.volumes.create(**arguments)
-
-    def flavor_of(self, cloud: Cloud, **options: Any) -> Flavor:
-        """A flavor of the target's size, unless told otherwise."""
-        arguments: dict[str, Any] = {
-            "name": self.name("flavor"),
-            "vcpus": 1,
-            "ram_mib": self.target.ram_mib,
-            "disk_gib": self.target.disk_gib,
-            **options,
-        }
-        return cloud.flavors.create(**arguments)
-
     def make(self, cloud: Cloud, kind: Kind, name: str | None = None, **options: Any) -> Any:
         """A thing of any kind."""
-        return _MAKERS[kind](self, cloud, self.name(kind.value) if name is None else name, options)
+        things: Any = getattr(cloud, kind.value)
+        create = things.upload if kind is Kind.IMAGE else things.create
+        arguments = {**self.arguments(cloud, kind), **options}
+        if kind is not Kind.FLOATING_IP:
+            arguments["name"] = self.name(kind.value) if name is None else name
+        return create(**arguments)
+
+    def arguments(self, cloud: Cloud, kind: Kind) -> dict[str, Any]:
+        """What a create needs besides the name."""
+        match kind:
+            case Kind.SERVER:
+                return {"image": self.image, "flavor": self.flavor, "networks": "none"}
+            case Kind.FLAVOR:
+                return {"vcpus": 1, "ram_mib": self.target.ram_mib, "disk_gib": self.target.disk_gib}
+            case Kind.KEY_PAIR:
+                return {"public_key": PUBLIC_KEY}
+            case Kind.SERVER_GROUP:
+                return {"policy": "affinity"}
+            case Kind.IMAGE:
+                return {"data": bytes(4096)}
+            case Kind.SUBNET:
+                return {"network": self.make(cloud, Kind.NETWORK), "cidr": self.cidr()}
+            case Kind.PORT:
+                return {"network": self.make(cloud, Kind.NETWORK, cidr=self.cidr())}
+            case Kind.FLOATING_IP:
+                return {"external": self.external}
+            case Kind.VOLUME:
+                return {"size_gib": 1}
+            case Kind.SNAPSHOT:
+                return {"volume": self.volume(cloud)}
+            case Kind.NETWORK | Kind.ROUTER | Kind.SECURITY_GROUP:
+                return {}
+
+    def server(self, cloud: Cloud, **options: Any) -> Server:
+        """A server, without an interface unless told otherwise."""
+        return cast(Server, self.make(cloud, Kind.SERVER, **options))
+
+    def volume(self, cloud: Cloud, **options: Any) -> Volume:
+        """A volume, of 1 GiB unless told otherwise."""
+        return cast(Volume, self.make(cloud, Kind.VOLUME, **options))
+
+    def flavor_of(self, cloud: Cloud, **options: Any) -> Flavor:
+        """A flavor, of the target's size unless told otherwise."""
+        return cast(Flavor, self.make(cloud, Kind.FLAVOR, **options))
 
     def _check_inventory(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -184,34 +201,3 @@ def things(cloud: Cloud) -> Iterator[tuple[Kind, Any]]:
         if kind.value not in GROUPS or kind.value in cloud.capabilities:
             for value in getattr(cloud, kind.value).list():
                 yield kind, value
-
-
-_Maker = Callable[[Lab, Cloud, str, dict[str, Any]], Any]
-
-
-def _subnet(lab: Lab, cloud: Cloud, name: str, options: dict[str, Any]) -> Any:
-    network = cloud.networks.create(lab.name("network"))
-    return cloud.subnets.create(name, **{"network": network, "cidr": lab.cidr(), **options})
-
-
-_MAKERS: Mapping[Kind, _Maker] = {
-    Kind.SERVER: lambda lab, cloud, name, options: lab.server(cloud, name=name, **options),
-    Kind.FLAVOR: lambda lab, cloud, name, options: lab.flavor_of(cloud, name=name, **options),
-    Kind.KEY_PAIR: lambda _, cloud, name, options: cloud.key_pairs.create(name, public_key=PUBLIC_KEY, **options),
-    Kind.SERVER_GROUP: lambda _, cloud, name, options: cloud.server_groups.create(
-        name, **{"policy": "affinity", **options}
-    ),
-    Kind.IMAGE: lambda _, cloud, name, options: cloud.images.upload(name, **{"data": bytes(4096), **options}),
-    Kind.NETWORK: lambda _, cloud, name, options: cloud.networks.create(name, **options),
-    Kind.SUBNET: _subnet,
-    Kind.PORT: lambda lab, cloud, name, options: cloud.ports.create(
-        name, **{"network": cloud.networks.create(lab.name("network"), cidr=lab.cidr()), **options}
-    ),
-    Kind.ROUTER: lambda _, cloud, name, options: cloud.routers.create(name, **options),
-    Kind.FLOATING_IP: lambda lab, cloud, _, options: cloud.floating_ips.create(external=lab.external, **options),
-    Kind.SECURITY_GROUP: lambda _, cloud, name, options: cloud.security_groups.create(name, **options),
-    Kind.VOLUME: lambda lab, cloud, name, options: lab.volume(cloud, name=name, **options),
-    Kind.SNAPSHOT: lambda lab, cloud, name, options: cloud.snapshots.create(
-        name, **{"volume": lab.volume(cloud), **options}
-    ),
-}

@@ -84,9 +84,10 @@ class PoolBlobs:
     def age_s(self, name: str) -> float:
         """From the file's modification time; right as far as both hosts' clocks are."""
         try:
-            return time.time() - self._pool.modified_at(name)
+            modified_at = self._pool.modified_at(name)
         except FileNotFoundError:
             raise BlobGone(name) from None
+        return 0.0 if modified_at is None else time.time() - modified_at
 
 
 class MemoryBlobs:

@@ -155,6 +155,11 @@ class PortBody(Body):
     own_lease: bool = False
     own_mac: bool = False
 
+    @property
+    def taken_ip(self) -> str | None:
+        """Its address; while it is being made, ``ip`` is only what it tries for, and may be another's."""
+        return None if self.phase is Phase.CREATING else self.ip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerBody(Body):

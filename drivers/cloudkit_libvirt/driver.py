@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+import libvirt  # pyright: ignore[reportMissingTypeStubs]
+
 from cloudkit.driver import DRIVER_API, Driver, OpenRequest
 from cloudkit.errors import CloudError, ConfigError, NotFound, Unsupported
 from cloudkit.types import Kind, Quota
@@ -143,7 +145,8 @@ class LibvirtDriver:
             raise NotFound(f"there are no {kind.value} here", driver=self.name, resource=id)
         value = collection.get(id)
         describe = self._descriptions().get(kind)
-        return describe(id) if describe is not None else value
+        description = describe(id) if describe is not None else None
+        return value if description is None else description
 
     def translate(self, error: Exception) -> CloudError:
         """The CloudError for what libvirt raised."""
@@ -174,7 +177,7 @@ class LibvirtDriver:
             Kind.SNAPSHOT: self.volume.snapshots,
         }
 
-    def _descriptions(self) -> Mapping[Kind, Callable[[str], str]]:
+    def _descriptions(self) -> Mapping[Kind, Callable[[str], str | None]]:
         pool = self._context.pool
         return {
             Kind.SERVER: self._domain_xml,
@@ -190,9 +193,15 @@ class LibvirtDriver:
             raise NotFound("the server has no domain", driver=self.name, resource=id)
         return str(domain.XMLDesc())
 
-    def _network_xml(self, id: str) -> str:
+    def _network_xml(self, id: str) -> str | None:
         """The XML in libvirt; a network without a subnet has none."""
-        return str(self._context.connection.virt.networkLookupByName(network_xml.libvirt_name(id)).XMLDesc())
+        try:
+            network = self._context.connection.virt.networkLookupByName(network_xml.libvirt_name(id))
+        except libvirt.libvirtError as error:
+            if errors.code_of(error) == libvirt.VIR_ERR_NO_NETWORK:
+                return None
+            raise
+        return str(network.XMLDesc())
 
 
 def open_driver(request: OpenRequest) -> Driver:

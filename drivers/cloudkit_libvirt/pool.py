@@ -19,7 +19,6 @@ from cloudkit_libvirt.xml_tree import parse, to_text
 CHUNK_BYTES = 256 * 1024 - 64
 """What one message of libvirt's protocol carries of a stream, nearly."""
 
-
 BUSY_TIMEOUT_S = 60.0
 _POLL_S = 0.01
 
@@ -64,10 +63,10 @@ class Pool:
             # libvirt looks at the file, which comes a moment after the name.
             raise _as_missing(error, name) from error
 
-    def modified_at(self, name: str) -> float:
-        """Seconds since the epoch."""
+    def modified_at(self, name: str) -> float | None:
+        """Seconds since the epoch; None while it is being made."""
         text = parse(self.xml(name)).findtext("target/timestamps/mtime")
-        return float(text) if text else 0.0
+        return float(text) if text else None
 
     def free_bytes(self) -> int | None:
         """Bytes that still fit, or None when that is not known."""

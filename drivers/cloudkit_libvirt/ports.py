@@ -205,7 +205,8 @@ class Ports(RecordCollection[PortBody, Port]):
         status = STATUS[body.phase]
         if status is NetworkStatus.ACTIVE and not body.device_id:
             status = NetworkStatus.DOWN
-        fixed_ips = (FixedIp(ip=body.ip, subnet_id=body.subnet_id),) if body.ip and body.subnet_id else ()
+        ip = body.taken_ip
+        fixed_ips = (FixedIp(ip=ip, subnet_id=body.subnet_id),) if ip and body.subnet_id else ()
         return Port(
             **self._fields(record),
             network_id=body.network_id,

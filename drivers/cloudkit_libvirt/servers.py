@@ -165,9 +165,9 @@ class Servers(RecordCollection[ServerBody, Server]):
             flavor_id=body.flavor_id,
             key_pair=body.key_pair,
             addresses=tuple(
-                Address(ip=ports[id].ip or "", mac=ports[id].mac, network_id=ports[id].network_id, port_id=id)
+                Address(ip=ip, mac=ports[id].mac, network_id=ports[id].network_id, port_id=id)
                 for id in body.port_ids
-                if id in ports and ports[id].ip and ports[id].device_id == record.id
+                if id in ports and ports[id].device_id == record.id and (ip := ports[id].taken_ip)
             ),
             volume_ids=volume_ids,
             metadata=body.metadata,

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sources import ROOT
 
 TOY = Path(__file__).parent / "toy_driver"
 
@@ -56,3 +57,11 @@ def test_the_suite_passes_on_the_toy(toy_venv: Path, tmp_path: Path) -> None:
     assert "failed" not in done.stdout.splitlines()[-1]
     reasons = re.findall(r"^SKIPPED .*?: (.*)$", done.stdout, re.MULTILINE)
     assert [reason for reason in reasons if not reason.endswith("is not declared")] == []
+
+
+def test_the_guides_examples_are_the_toys() -> None:
+    code = "\n".join(file.read_text() for file in (*TOY.rglob("*.py"), TOY / "pyproject.toml"))
+    guide = (ROOT / "docs/guide/drivers.md").read_text()
+    examples = re.findall(r"^```(?:python|toml)\n(.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    assert len(examples) > 8
+    assert [example for example in examples if example not in code] == []

@@ -12,16 +12,19 @@ from cloudkit import AlreadyExists, AmbiguousName, Cloud, CloudError, Conflict, 
 from cloudkit.conformance.base import Conformance
 from cloudkit.conformance.lab import PUBLIC_KEY, Lab
 
+
+def _delete_one_of_two(lab: Lab, cloud: Cloud) -> None:
+    for _ in range(2):
+        lab.volume(cloud, name="twin")
+    cloud.volumes.delete("twin")
+
+
 FAILURES: dict[str, tuple[type[CloudError], str, Callable[[Lab, Cloud], object]]] = {
     "not found": (NotFound, "volumes.get", lambda lab, cloud: cloud.volumes.get(lab.name())),
     "ambiguous": (
         AmbiguousName,
         "volumes.delete",
-        lambda lab, cloud: [
-            lab.volume(cloud, name="twin"),
-            lab.volume(cloud, name="twin"),
-            cloud.volumes.delete("twin"),
-        ],
+        _delete_one_of_two,
     ),
     "already there": (
         AlreadyExists,

@@ -81,7 +81,7 @@ class TestScopes(Conformance):
     def test_what_threads_made_is_deleted(self, lab: Lab) -> None:
         before = lab.inventory()
         with lab.cloud.scope("conformance") as cloud, ThreadPoolExecutor(8) as pool:
-            volumes = list(pool.map(lambda _: lab.volume(cloud), range(8)))
+            volumes = list(pool.map(lab.volume, [cloud] * 8))
             assert len({volume.id for volume in volumes}) == 8
         assert lab.inventory() == before
 

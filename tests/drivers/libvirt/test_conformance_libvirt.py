@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 from conformance_floor import FLOOR, NEVER
 
 import cloudkit
-from cloudkit import Cloud
 from cloudkit.conformance import Target
 from cloudkit.conformance.suite import *  # noqa: F403
 
 
 @pytest.fixture(scope="session")
-def conformance_target(node: Path) -> Target:
+def conformance_target() -> Target:
     return Target(
         name="libvirt test",
-        connect=lambda: cloudkit.connect(f"libvirt+test://{node}"),
+        connect=lambda: cloudkit.connect("libvirt+test:///default"),
         image="test",
         floor=FLOOR["libvirt test"],
         never=NEVER["libvirt test"],
