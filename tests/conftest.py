@@ -1,3 +1,3 @@
-"""Plug-ins, which pytest loads from the top conftest.py only: the conformance suite's, and one for testing plug-ins."""
+"""Plug-ins that pytest loads from the top conftest.py only: the conformance suite, and a tester of plug-ins."""
 
 pytest_plugins = ["cloudkit.conformance", "pytester"]

@@ -25,6 +25,7 @@ class Target:
         user: the guest's login user.
         ram_mib, disk_gib: the size of the suite's servers.
         login_timeout_s: how long a server may take from ACTIVE to its first login, in real seconds.
+        network: a network with a subnet that is there, for back-ends where none can be made.
         external_network: the network that floating IPs are from; None for the only external one.
         cidr: a /16 that is free; subnets are cut from it.
         floor: capabilities that it must declare.
@@ -39,6 +40,7 @@ class Target:
     ram_mib: int = 128
     disk_gib: int = 1
     login_timeout_s: float = 120.0
+    network: str | None = None
     external_network: str | None = None
     cidr: str = "10.213.0.0/16"
     floor: frozenset[str] = frozenset()

@@ -8,7 +8,7 @@ import pytest
 
 from cloudkit import Cloud, Flavor, InvalidRequest, InvalidState, NotFound, Server
 from cloudkit.conformance.base import Conformance, needs
-from cloudkit.conformance.lab import LOGIN, Lab
+from cloudkit.conformance.lab import Lab
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
@@ -178,7 +178,7 @@ class TestPause(Conformance):
         cloud.servers.delete(server)
         assert cloud.servers.find(server.name) is None
 
-    @needs(*LOGIN)
+    @needs("servers.ssh")
     def test_the_guest_goes_on_where_it_was(self, lab: Lab) -> None:
         server = lab.booted()
         with lab.shell(server) as shell:
@@ -226,7 +226,13 @@ class TestResize(Conformance):
         server, larger = lab.server(cloud), _larger(lab, cloud)
         resized = cloud.servers.resize(server, larger)
         assert resized.status == "ACTIVE"
-        assert (resized.id, resized.flavor_id, resized.addresses) == (server.id, larger.id, server.addresses)
+        assert (resized.id, resized.name, resized.flavor_id) == (server.id, server.name, larger.id)
+
+    @needs("networks.create", "subnets.create")
+    def test_addresses_stay(self, lab: Lab, cloud: Cloud) -> None:
+        server = lab.server(cloud, networks=[lab.network])
+        assert server.addresses
+        assert cloud.servers.resize(server, _larger(lab, cloud)).addresses == server.addresses
 
     def test_it_waits_to_be_confirmed(self, lab: Lab, cloud: Cloud) -> None:
         server, larger = lab.server(cloud), _larger(lab, cloud)

@@ -22,13 +22,13 @@ from cloudkit import (
 )
 from cloudkit.cli.story import find_disk
 from cloudkit.conformance.base import Conformance, needs
-from cloudkit.conformance.lab import LOGIN, Lab
+from cloudkit.conformance.lab import Lab
 
 OTHER_HOST_KEY = "ssh-ed25519 SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"
 GIB = 1 << 30
 
 
-@needs(*LOGIN)
+@needs("servers.ssh")
 class TestSsh(Conformance):
     @pytest.fixture
     def shell(self, conformance_lab: Lab) -> Generator[Shell]:
@@ -128,7 +128,7 @@ class TestSsh(Conformance):
             assert shell.host_key == server.host_key
 
 
-@needs(*LOGIN)
+@needs("servers.ssh")
 class TestKeyFiles(Conformance):
     def test_a_generated_key_is_written_for_its_owner_only(self, lab: Lab, cloud: Cloud, tmp_path: Path) -> None:
         key_pair = cloud.key_pairs.generate(lab.name("key"), tmp_path / "key")

@@ -167,6 +167,13 @@ class TestAddresses:
             addresses.check_pools(pools, network, network.network_address + 1)
 
 
+def domain_spec(**fields: object) -> domain_xml.DomainSpec:
+    values = {"id": NETWORK_ID, "project_id": "p", "title": "t", "type": "qemu", "arch": "x86_64", "vcpus": 1,
+              "ram_mib": 128, "disk_path": "/d", "image_path": "/i", "image_format": "raw", "seed_path": "/s",
+              "console_path": "/c", "nics": (domain_xml.Nic(mac="52:54:00:00:00:01", network="n"),)}  # fmt: skip
+    return domain_xml.DomainSpec(**{**values, **fields})  # type: ignore[arg-type]
+
+
 class TestXml:
     def test_bridge_names_fit_the_kernel(self) -> None:
         assert network_xml.bridge_name(NETWORK_ID) == "ck0f0f0f0faa"
@@ -186,14 +193,14 @@ class TestXml:
 
     @given(st.text(st.characters(min_codepoint=32, exclude_categories=("Cs", "Cn", "Co")), max_size=40))
     def test_titles_cannot_break_out(self, title: str) -> None:
-        spec = domain_xml.DomainSpec(
-            id=NETWORK_ID, project_id="p", title=title, type="qemu", arch="x86_64", vcpus=1, ram_mib=128,
-            disk_path="/d", image_path="/i", image_format="raw", seed_path="/s", console_path="/c",
-            nics=(domain_xml.Nic(mac="52:54:00:00:00:01", network="n", mtu=1400),),
-        )  # fmt: skip
-        element = parse(to_text(domain_xml.domain(spec)))
+        element = parse(to_text(domain_xml.domain(domain_spec(title=title))))
         assert (element.findtext("title") or "") == title
         assert len(element.findall("devices/disk")) == 2
+
+    @pytest.mark.parametrize(("type", "mode"), [("kvm", "host-passthrough"), ("qemu", "maximum"), ("test", None)])
+    def test_the_processor_is_the_best_that_there_is(self, type: str, mode: str | None) -> None:
+        element = domain_xml.domain(domain_spec(type=type))
+        assert [cpu.get("mode") for cpu in element.findall("cpu")] == ([mode] if mode else [])
 
     def test_formats_are_stated_and_chains_end(self) -> None:
         disk = domain_xml.volume_disk(NETWORK_ID, "/v", "vdb")

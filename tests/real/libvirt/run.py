@@ -46,7 +46,8 @@ def run_inside(bed: LibvirtBed, command: Sequence[str], image: Path) -> int:
         "CLOUDKIT_TEST_GUEST_IMAGE": str(image),
         "CLOUDKIT_TEST_BED": str(bed.folder),
     }
-    process = subprocess.Popen(bed.command(command), env=env)
+    # Also where this process is killed, so that nothing goes on in a bed that the next start removes.
+    process = subprocess.Popen(["setpriv", "--pdeathsig=KILL", *bed.command(command)], env=env)
     try:
         return process.wait()
     except KeyboardInterrupt:
