@@ -11,7 +11,7 @@ import importlib
 import sys
 from pathlib import Path
 
-NAMES = ("imports", "fake_cycles", "unit_test_cost", "ssh_exec")
+NAMES = ("imports", "demo", "fake_cycles", "unit_test_cost", "ssh_exec")
 
 
 def main(names: list[str]) -> int:
