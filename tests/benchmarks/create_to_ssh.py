@@ -49,6 +49,7 @@ DOMAIN = """
   <vcpu>1</vcpu>
   <os><type arch="x86_64" machine="pc">hvm</type><boot dev="hd"/></os>
   <features><acpi/><apic/></features>
+  <cpu mode="maximum"/>
   <devices>
     <disk type="file" device="disk">
       <driver name="qemu" type="qcow2"/><source file="{folder}/disk.qcow2"/><target dev="vda" bus="virtio"/>
