@@ -8,16 +8,14 @@ guest for a new instance and makes new host keys.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
 import json
 import re
 from dataclasses import dataclass, field
 
 import pycdlib
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from cloudkit._keys import generate_key_pair, parse_public_key
 
 _HOSTNAME_MAX = 63
 # As genisoimage pads: readers look ahead, and programs that probe for a file system give up on a disk that ends
@@ -36,14 +34,9 @@ class HostKey:
     @classmethod
     def generate(cls) -> HostKey:
         """A new Ed25519 key in OpenSSH's formats."""
-        key = Ed25519PrivateKey.generate()
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-        )
-        public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-        digest = hashlib.sha256(base64.b64decode(public.split()[1])).digest()
-        text = base64.b64encode(digest).decode().rstrip("=")
-        return cls(private.decode(), public.decode(), f"ssh-ed25519 SHA256:{text}")
+        private, public = generate_key_pair()
+        key = parse_public_key(public)
+        return cls(private, public, f"{key.type} {key.fingerprint}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 
+import pytest
+
 from cloudkit import Cloud
+from cloudkit._keys import generate_key_pair
 from cloudkit.cli.steps import StepNotOffered, StepPassed
 from cloudkit.cli.story import run_story
 
@@ -17,8 +21,31 @@ NOT_OFFERED_YET = {
 }
 
 
-def test_every_step_that_is_offered_passes_and_the_guest_shows_the_disk(cloud: Cloud) -> None:
-    result = run_story(cloud, lambda _event: None)
+@pytest.fixture
+def secrets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines of each private key that is made."""
+    lines: list[str] = []
+
+    def generate_and_tell(comment: str = "") -> tuple[str, str]:
+        private, public = generate_key_pair(comment)
+        lines.extend(line for line in private.splitlines() if line and "PRIVATE KEY" not in line)
+        return private, public
+
+    monkeypatch.setattr("cloudkit._compute.generate_key_pair", generate_and_tell)
+    monkeypatch.setattr("cloudkit_libvirt.seed.generate_key_pair", generate_and_tell)
+    return lines
+
+
+def test_every_step_that_is_offered_passes_and_the_guest_shows_the_disk(
+    cloud: Cloud, secrets: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        result = run_story(cloud, lambda _event: None)
+    logged = "\n".join(f"{record.getMessage()} {record.exc_text or ''}" for record in caplog.records)
+    # The user's key and the host's.
+    assert len(secrets) >= 8
+    assert "servers.create" in logged
+    assert [secret for secret in secrets if secret in logged] == []
     passed = {outcome.step.title: outcome for outcome in result.outcomes if isinstance(outcome, StepPassed)}
     left_out = {outcome.step.title for outcome in result.outcomes if isinstance(outcome, StepNotOffered)}
     assert result.ok, result.outcomes
