@@ -57,6 +57,8 @@ _UNREACHABLE_HINT = (
     "Check that libvirtd (or virtqemud) runs: `systemctl start libvirtd`; that the URI is right; and that this "
     "user may use the socket (group libvirt)."
 )
+_QEMU_ENDED = ("process exited while connecting to monitor", "unexpectedly closed the monitor")
+_QEMU_HINT = "Its own words tell why. Where they speak of KVM, this host's cannot run guests: set virt_type=qemu."
 _AUTH_HINT = "Add the user to the group libvirt, or use a URI with credentials that libvirt accepts."
 
 
@@ -89,6 +91,8 @@ def _of_libvirt(error: libvirt.libvirtError) -> CloudError:
         )
     if "is already in use by interface" in text:
         return Conflict("the subnet's addresses are in use on the host", driver="libvirt", fault=text)
+    if any(words in text for words in _QEMU_ENDED):
+        return CloudError("QEMU ended right at its start", driver="libvirt", fault=text, hint=_QEMU_HINT)
     kind = _KINDS.get(code, CloudError)
     hint = _AUTH_HINT if kind in (Unauthenticated, PermissionDenied) else None
     return kind("libvirt refused", driver="libvirt", fault=text, hint=hint)

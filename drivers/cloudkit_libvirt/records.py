@@ -12,8 +12,6 @@ the next change or removal clears.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import random
 import re
@@ -28,6 +26,7 @@ from cloudkit._schema import SchemaError, from_data, to_data
 from cloudkit.errors import AlreadyExists, Busy, InvalidRequest, NotFound
 from cloudkit_libvirt.blobs import BlobExists, BlobGone, BlobStore
 from cloudkit_libvirt.bodies import Body
+from cloudkit_libvirt.record_bytes import Damaged, Unfinished, decode, encode
 
 _log = logging.getLogger("cloudkit.libvirt")
 
@@ -42,38 +41,7 @@ _NAME = re.compile(
     r"ck1\.(?P<kind>[a-z_]+)\.(?P<id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(?P<generation>[0-9]{1,9})"
 )
 _CLAIMS = uuid.UUID("6ad1ae1b-4c14-5f5b-9a8c-0d5e6a3f7f10")
-_MAX_BYTES = 1 << 20
 _POLL_S = 0.05
-
-
-class _Unfinished(Exception):
-    pass
-
-
-class _Damaged(Exception):
-    pass
-
-
-def encode(data: object) -> bytes:
-    """The bytes of a blob."""
-    payload = json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
-    return b"cloudkit %d %s\n%s" % (len(payload), hashlib.sha256(payload).hexdigest().encode(), payload)
-
-
-def decode(blob: bytes) -> object:
-    """The data of a blob; raises _Unfinished for one that is still empty, _Damaged for what does not check."""
-    if not blob.strip(b"\0"):
-        raise _Unfinished
-    header, _, payload = blob[:_MAX_BYTES].partition(b"\n")
-    words = header.split(b" ")
-    if len(words) != 3 or words[0] != b"cloudkit":
-        raise _Damaged("it does not start as a record does")
-    if words[1] != b"%d" % len(payload) or words[2] != hashlib.sha256(payload).hexdigest().encode():
-        raise _Damaged("its checksum does not hold")
-    try:
-        return json.loads(payload)
-    except (ValueError, RecursionError):
-        raise _Damaged("it is no JSON") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +137,10 @@ class Records:
             record = Record(id, generation, from_data(body_type, decode(self._store.read(name))))
         except BlobGone:
             return None
-        except _Unfinished:
+        except Unfinished:
             self._remove_abandoned(name)
             return None
-        except (_Damaged, SchemaError) as error:
+        except (Damaged, SchemaError) as error:
             with self._lock:
                 known = name in self._warned
                 self._warned.add(name)
@@ -276,7 +244,7 @@ class Records:
     def _claim_owner(self, name: str) -> str | None:
         try:
             data = decode(self._store.read(name))
-        except (BlobGone, _Unfinished, _Damaged):
+        except (BlobGone, Unfinished, Damaged):
             return None
         return str(cast("dict[str, Any]", data).get("owner")) if isinstance(data, dict) else None
 
@@ -300,9 +268,9 @@ class Records:
     def _is_empty(self, name: str) -> bool:
         try:
             decode(self._store.read(name))
-        except _Unfinished:
+        except Unfinished:
             return True
-        except (BlobGone, _Damaged):
+        except (BlobGone, Damaged):
             pass
         return False
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudkit.errors import CloudError, InvalidRequest, NotFound, QuotaExceeded, Unavailable
+from cloudkit.errors import Busy, CloudError, InvalidRequest, NotFound, QuotaExceeded, Unavailable
 from cloudkit.types import Kind, ServerStatus
 from cloudkit_libvirt import addresses, domain_xml, network_xml
 from cloudkit_libvirt.bodies import Phase, SubnetBody
@@ -243,6 +243,17 @@ class TestErrors:
             translated = translate(error, lambda: 5 << 20)
             assert isinstance(translated, QuotaExceeded)
             assert "5 MiB" in translated.hint
+
+    def test_a_qemu_that_ends_at_its_start_is_told_with_the_way_round_kvm(self) -> None:
+        text = "internal error: process exited while connecting to monitor: error: failed to set MSR 0x10a"
+        translated = translate(self.error(1, text), lambda: None)
+        assert translated.fault == text
+        assert "virt_type=qemu" in translated.hint
+
+    def test_a_volume_in_the_making_is_worth_another_try(self) -> None:
+        translated = translate(self.error(55, "volume 'x' is still being allocated."), lambda: None)
+        assert isinstance(translated, Busy)
+        assert translated.retryable
 
     def test_a_cloud_error_stays(self) -> None:
         error = NotFound("x")

@@ -15,7 +15,8 @@ from cloudkit.types import FrozenMap
 from cloudkit_libvirt import records as records_module
 from cloudkit_libvirt.blobs import MemoryBlobs
 from cloudkit_libvirt.bodies import NetworkBody, Phase
-from cloudkit_libvirt.records import Records, encode
+from cloudkit_libvirt.record_bytes import encode
+from cloudkit_libvirt.records import Records
 
 ID = "11111111-2222-4333-8444-555555555555"
 
