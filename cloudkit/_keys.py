@@ -50,6 +50,11 @@ class PublicKey(NamedTuple):
         return f"SHA256:{base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip('=')}"
 
     @property
+    def typed_fingerprint(self) -> str:
+        """``ssh-ed25519 SHA256:…``, as a Server's ``host_key`` is written."""
+        return f"{self.type} {self.fingerprint}"
+
+    @property
     def line(self) -> str:
         """The key as one line, with its comment if it has one."""
         return f"{self.type} {base64.b64encode(self.blob).decode()} {self.comment}".rstrip()

@@ -184,7 +184,7 @@ class _Opening:
                 ) from error
             key = presented_key(transport)
             if expected.accepts(key):
-                return transport, f"{key.type} {key.fingerprint}"
+                return transport, key.typed_fingerprint
             close_transport(transport)
             presented.append(key)
             if expected.types:

@@ -44,7 +44,7 @@ class ExpectedKeys:
     def changed(self, server: Server, endpoint: str, presented: list[PublicKey]) -> HostKeyChanged:
         """The error for a server that presented other keys."""
         expected = ", ".join(sorted(f"{kind or 'any type'} {digest}" for kind, digest in self.fingerprints))
-        got = ", ".join(f"{key.type} {key.fingerprint}" for key in presented)
+        got = ", ".join(key.typed_fingerprint for key in presented)
         return HostKeyChanged(
             f"{endpoint} presents another host key than {server.name}'s: expected {expected} ({self.source}),"
             f" got {got}",

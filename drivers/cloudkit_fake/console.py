@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
+from cloudkit._hostname import hostname_of
 from cloudkit._keys import generate_key_pair, parse_public_key
 from cloudkit.errors import MissingExtra
 from cloudkit.types import Server
@@ -13,9 +13,8 @@ _PRIVATE, _PUBLIC = "host_key", "host_key_line"
 
 
 def hostname(server: Server) -> str:
-    """What the guest calls itself: as Nova sanitizes names (nova.utils, sanitize_hostname)."""
-    kept = re.sub(r"[ _]", "-", server.name).encode("latin-1", "ignore").decode("latin-1")
-    return re.sub(r"[^\w.-]+", "", kept.lower(), flags=re.ASCII).strip(".-")[:63] or f"server-{server.id}"
+    """What the guest calls itself."""
+    return hostname_of(server.name, f"server-{server.id}")
 
 
 def new_host_key(secret: dict[str, Any]) -> str:
@@ -26,7 +25,7 @@ def new_host_key(secret: dict[str, Any]) -> str:
     """
     secret[_PRIVATE], secret[_PUBLIC] = generate_key_pair()
     key = parse_public_key(secret[_PUBLIC])
-    return f"{key.type} {key.fingerprint}"
+    return key.typed_fingerprint
 
 
 def private_host_key(secret: dict[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cloudkit.types import Flavor, Network, NetworkStatus, Subnet
 from cloudkit_fake.clock import to_datetime
 from cloudkit_fake.state import State, new_id
@@ -21,15 +23,13 @@ OWNER = "admin"
 
 def fill(state: State, now: float) -> None:
     """Put the presets into an empty cloud."""
-    created_at = to_datetime(now)
+    common: dict[str, Any] = {"project_id": OWNER, "cloud_id": state.cloud_id, "created_at": to_datetime(now)}
     for id, name, vcpus, ram_mib, disk_gib in FLAVORS:
         state.put(
             Flavor(
                 id=id,
                 name=name,
-                project_id=OWNER,
-                cloud_id=state.cloud_id,
-                created_at=created_at,
+                **common,
                 vcpus=vcpus,
                 ram_mib=ram_mib,
                 disk_gib=disk_gib,
@@ -40,9 +40,7 @@ def fill(state: State, now: float) -> None:
         Network(
             id=network_id,
             name=PUBLIC,
-            project_id=OWNER,
-            cloud_id=state.cloud_id,
-            created_at=created_at,
+            **common,
             status=NetworkStatus.ACTIVE,
             native_status=NetworkStatus.ACTIVE.value,
             subnet_ids=(subnet_id,),
@@ -54,9 +52,7 @@ def fill(state: State, now: float) -> None:
         Subnet(
             id=subnet_id,
             name=PUBLIC,
-            project_id=OWNER,
-            cloud_id=state.cloud_id,
-            created_at=created_at,
+            **common,
             network_id=network_id,
             cidr=PUBLIC_CIDR,
             ip_version=4,

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from dataclasses import dataclass, field
 
 import pycdlib
 
 from cloudkit._keys import generate_key_pair, parse_public_key
 
-_HOSTNAME_MAX = 63
 # As genisoimage pads: readers look ahead, and programs that probe for a file system give up on a disk that ends
 # before the place where some other kind would have its mark (64 KiB and more).
 _PADDING = bytes(150 * 2048)
@@ -36,7 +34,7 @@ class HostKey:
         """A new Ed25519 key in OpenSSH's formats."""
         private, public = generate_key_pair()
         key = parse_public_key(public)
-        return cls(private, public, f"{key.type} {key.fingerprint}")
+        return cls(private, public, key.typed_fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +43,6 @@ class Seed:
 
     data: bytes = field(repr=False)
     secret_extent: tuple[int, int] | None
-
-
-def hostname_of(name: str) -> str:
-    """A host name made of a server's name, as Nova makes it."""
-    text = re.sub(r"[^a-z0-9.-]", "", re.sub(r"[ _]", "-", name.lower())).strip(".-")
-    return text[:_HOSTNAME_MAX].rstrip(".-") or "server"
 
 
 def build(

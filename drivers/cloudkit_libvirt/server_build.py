@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cloudkit._hostname import hostname_of
 from cloudkit.errors import InvalidRequest
 from cloudkit.types import Nic, ServerSpec
 from cloudkit_libvirt import domain_xml, images, network_xml, seed
@@ -125,7 +126,7 @@ class Builder:
         ports = [self._plug(plan, port_id, nic) for port_id, nic in plan.nics]
         host_key = seed.HostKey.generate() if plan.spec.inject_host_key is not False else None
         disk = seed.build(
-            plan.id, seed.hostname_of(body.name), plan.public_keys, plan.spec.user_data or b"", host_key
+            plan.id, hostname_of(body.name, "server"), plan.public_keys, plan.spec.user_data or b"", host_key
         )
         self._make_volumes(plan, disk)
         element = domain_xml.domain(self._domain_spec(plan, body, ports))

@@ -97,12 +97,3 @@ def _fingerprint(key: object) -> str:
 def test_the_secret_is_not_in_a_repr() -> None:
     key = seed.HostKey.generate()
     assert "PRIVATE" not in repr(key) + repr(build(host_key=key))
-
-
-@pytest.mark.parametrize(
-    ("name", "hostname"),
-    [("Web 1", "web-1"), ("a_b", "a-b"), ("grüße", "gre"), ("...", "server"), ("x" * 80, "x" * 63), ("", "server"),
-     ("a" * 62 + ".b", "a" * 62)],
-)  # fmt: skip
-def test_hostnames(name: str, hostname: str) -> None:
-    assert seed.hostname_of(name) == hostname
