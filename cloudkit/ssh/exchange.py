@@ -17,6 +17,10 @@ class TimedOut(Exception):
     """The deadline passed before the command's end."""
 
 
+class NotTaken(Exception):
+    """The channel was closed, or the request denied, before the command was started: it may be tried again."""
+
+
 class _Wakeup(threading.Event):
     """Set by both of a channel's buffers; only the reader itself resets it.
 
@@ -55,6 +59,7 @@ class Exchange:
 
         Raises:
             TimedOut: the deadline passed.
+            NotTaken: the server has not started the command; no piece of the input was read.
             EOFError: the connection broke.
         """
         channel = self._channel
@@ -80,21 +85,22 @@ class Exchange:
         return int(channel.exit_status)
 
     def _start(self, line: str) -> None:
-        if self._deadline is None:
-            self._channel.exec_command(line)
-            return
-        # paramiko waits for the server's answer without a limit.
-        timer = threading.Timer(self._deadline - time.monotonic(), self._expire)
-        timer.daemon = True
-        timer.start()
+        timer = None
+        if self._deadline is not None:
+            # paramiko waits for the server's answer without a limit.
+            timer = threading.Timer(self._deadline - time.monotonic(), self._expire)
+            timer.daemon = True
+            timer.start()
         try:
             self._channel.exec_command(line)
-        except load_paramiko().SSHException:
+        except load_paramiko().SSHException as error:
             if self._expired:
                 raise TimedOut from None
-            raise
+            # A command that was started is acknowledged before anything else is said of its channel (RFC 4254, 5.4).
+            raise NotTaken(str(error)) from error
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
 
     def _expire(self) -> None:
         self._expired = True

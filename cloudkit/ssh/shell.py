@@ -14,13 +14,15 @@ from typing import Any, Self
 
 from cloudkit.errors import Closed, CommandFailed, InvalidRequest, SshError, Unavailable, WaitTimeout
 from cloudkit.ssh import transfer
-from cloudkit.ssh.exchange import Exchange, TimedOut
+from cloudkit.ssh.exchange import Exchange, NotTaken, TimedOut
 from cloudkit.ssh.paramiko_module import close_transport, is_alive, load_paramiko
 from cloudkit.types import Endpoint, Server
 
 _log = logging.getLogger("cloudkit.ssh")
 
 _OPEN_CHANNEL_S = 30.0
+_TRIES = 3
+"""dropbear 2022.83 closes a channel that is opened while it takes leave of the one before (measured: one of 30)."""
 _SHOWN = 4000
 """How many characters of what a command printed go into an error's text."""
 
@@ -199,37 +201,55 @@ class Shell:
             TimedOut: it has not ended within ``timeout_s``.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._channel(timeout_s) as channel:
-            try:
-                return Exchange(channel, on_stdout, on_stderr, deadline).run(line, pieces)
-            except (load_paramiko().SSHException, OSError, EOFError) as error:
-                if not is_alive(self._transport):
-                    raise self._broken(error) from error
-                raise SshError(
-                    f"{self.server.name} does not run commands for {self.user!r}",
-                    resource=self.server,
-                    fault=str(error),
-                    hint="Look at the SSH server's settings, and at what is allowed to this key there.",
-                ) from error
+        for tries_left in reversed(range(_TRIES)):
+            with self._channel(timeout_s) as channel:
+                try:
+                    return Exchange(channel, on_stdout, on_stderr, deadline).run(line, pieces)
+                except (NotTaken, load_paramiko().SSHException, OSError, EOFError) as error:
+                    if not is_alive(self._transport):
+                        raise self._broken(error) from error
+                    if isinstance(error, NotTaken) and tries_left:
+                        continue
+                    raise self._refused(error) from error
+        raise AssertionError("the last try returns or raises")
 
     def _channel(self, timeout_s: float | None = None) -> Any:
         """A new channel on the connection."""
         if self._closed:
             raise Closed(f"the shell into {self.server.name} is closed", resource=self.server)
         paramiko = load_paramiko()
-        try:
-            return self._transport.open_session(timeout=min(_OPEN_CHANNEL_S, timeout_s or _OPEN_CHANNEL_S))
-        except paramiko.ChannelException as error:
-            raise SshError(
-                f"{self.server.name} refuses one more channel on this connection",
-                resource=self.server,
-                fault=str(error),
-                hint="Run fewer commands at the same time, or open a second shell.",
-            ) from error
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            if timeout_s is not None and self._transport.is_active():
-                raise TimedOut from error
-            raise self._broken(error) from error
+        wait_s = min(_OPEN_CHANNEL_S, timeout_s or _OPEN_CHANNEL_S)
+        deadline = time.monotonic() + wait_s
+        tries_left = _TRIES
+        while True:
+            tries_left -= 1
+            try:
+                return self._transport.open_session(timeout=wait_s)
+            except paramiko.ChannelException as error:
+                raise SshError(
+                    f"{self.server.name} refuses one more channel on this connection",
+                    resource=self.server,
+                    fault=str(error),
+                    hint="Run fewer commands at the same time, or open a second shell.",
+                ) from error
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                if time.monotonic() >= deadline:
+                    if timeout_s is not None and self._transport.is_active():
+                        raise TimedOut from error
+                elif is_alive(self._transport):
+                    # It was opened, and closed again at once.
+                    if tries_left:
+                        continue
+                    raise self._refused(error) from error
+                raise self._broken(error) from error
+
+    def _refused(self, error: Exception) -> SshError:
+        return SshError(
+            f"{self.server.name} does not run commands for {self.user!r}",
+            resource=self.server,
+            fault=str(error),
+            hint="Look at the SSH server's settings, and at what is allowed to this key there.",
+        )
 
     def _broken(self, error: Exception | None = None) -> Unavailable:
         return Unavailable(

@@ -29,6 +29,7 @@ class SshServer:
         methods: what the server says it takes to log in.
         more: whether a known key alone is not enough.
         answers: by command line, what answers it instead of sh, given the channel.
+        close_early: how many of the next channels are closed before the first request on them is answered.
         accept_exec: whether commands are taken at all; called with the line.
         logins: users and results of the logins so far.
         seen: the command lines that came.
@@ -48,6 +49,7 @@ class SshServer:
         self.answers: dict[str, Callable[[Any], None]] = {}
         self.accept_exec: Callable[[str], bool] = lambda line: True
         self.max_sessions = 10
+        self.close_early = 0
         self.ciphers: tuple[str, ...] = ()
         self.logins: list[tuple[str, str]] = []
         self.seen: list[str] = []
@@ -136,7 +138,15 @@ class _Interface(paramiko.ServerInterface):
         self._sessions += 1
         if self._sessions > self._server.max_sessions:
             return paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+        if self._server.close_early:
+            self._server.close_early -= 1
+            threading.Thread(target=self._close_next, daemon=True).start()
         return paramiko.OPEN_SUCCEEDED
+
+    def _close_next(self) -> None:
+        channel = self._transport.accept(5)
+        if channel is not None:
+            channel.close()
 
     def check_channel_direct_tcpip_request(self, chanid: int, origin: Any, destination: Any) -> int:
         try:

@@ -174,6 +174,21 @@ def test_a_server_that_refuses_a_command_is_not_a_broken_connection(shell: Shell
     assert shell.run("echo fine").stdout == "fine\n"
 
 
+@pytest.mark.parametrize("often", [1, 2])
+def test_a_channel_that_is_closed_at_once_is_opened_again(shell: Shell, ssh_server: SshServer, often: int) -> None:
+    ssh_server.max_sessions = 1000
+    for _ in range(20):  # what the client sees of it is a matter of time: before its request, or instead of an answer
+        ssh_server.close_early = often
+        assert shell.run("cat", input="once").stdout == "once"
+    assert ssh_server.seen == ["cat"] * 20
+
+
+def test_a_server_that_closes_every_channel_is_told(shell: Shell, ssh_server: SshServer) -> None:
+    ssh_server.close_early = 100
+    with pytest.raises(SshError, match="web does not run commands for 'cirros'"):
+        shell.run("true")
+
+
 def test_one_channel_too_many_says_what_to_do(shell: Shell, ssh_server: SshServer) -> None:
     ssh_server.max_sessions = 0
     with pytest.raises(SshError, match="refuses one more channel") as caught:
