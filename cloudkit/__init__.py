@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from cloudkit.ssh import Shell as Shell
     from cloudkit.types import Address as Address
     from cloudkit.types import Attachment as Attachment
+    from cloudkit.types import Backup as Backup
+    from cloudkit.types import BackupStatus as BackupStatus
     from cloudkit.types import Endpoint as Endpoint
     from cloudkit.types import Fault as Fault
     from cloudkit.types import FixedIp as FixedIp
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     from cloudkit.types import Visibility as Visibility
     from cloudkit.types import Volume as Volume
     from cloudkit.types import VolumeStatus as VolumeStatus
+    from cloudkit.types import VolumeType as VolumeType
 
 _HOMES = {
     "cloudkit._cloud": ("connect", "Cloud", "Scope"),
@@ -90,9 +93,10 @@ _HOMES = {
     ),
     "cloudkit.types": (
         "Resource", "Server", "Flavor", "KeyPair", "ServerGroup", "Image", "Network", "Subnet", "Port", "Router",
-        "FloatingIp", "SecurityGroup", "SecurityGroupRule", "Volume", "Snapshot", "Attachment", "Address", "FixedIp",
-        "Fault", "Quota", "Endpoint", "Nic", "FixedIpSpec", "FrozenMap", "Kind", "ServerStatus", "ImageStatus",
-        "NetworkStatus", "VolumeStatus", "SnapshotStatus", "Visibility",
+        "FloatingIp", "SecurityGroup", "SecurityGroupRule", "Volume", "VolumeType", "Snapshot", "Backup",
+        "Attachment", "Address", "FixedIp", "Fault", "Quota", "Endpoint", "Nic", "FixedIpSpec", "FrozenMap", "Kind",
+        "ServerStatus", "ImageStatus", "NetworkStatus", "VolumeStatus", "SnapshotStatus", "BackupStatus",
+        "Visibility",
     ),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from cloudkit import _checks as checks
+from cloudkit._backup import Backups
 from cloudkit._compute import Flavors, KeyPairs, ServerGroups
 from cloudkit._context import Context, Lifetime, Verb
 from cloudkit._image import Images
@@ -79,6 +80,7 @@ class Cloud:
         self.security_groups = SecurityGroups(context)
         self.volumes = Volumes(context)
         self.snapshots = Snapshots(context)
+        self.backups = Backups(context)
 
     # ---------------------------------------------------------------- what it is
 

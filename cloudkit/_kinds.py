@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cloudkit._backup import Backups
 from cloudkit._collection import Collection
 from cloudkit._compute import Flavors, KeyPairs, ServerGroups
 from cloudkit._image import Images
@@ -19,6 +20,6 @@ COLLECTIONS: Mapping[Kind, type[Collection[Any]]] = {
     collection.kind: collection
     for collection in (
         Servers, Flavors, KeyPairs, ServerGroups, Images, Networks, Subnets, Ports, Routers, FloatingIps,
-        SecurityGroups, Volumes, Snapshots,
+        SecurityGroups, Volumes, Snapshots, Backups,
     )
 }  # fmt: skip

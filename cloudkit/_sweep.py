@@ -21,6 +21,7 @@ ORDER = (
     Kind.FLOATING_IP,
     Kind.SERVER,
     Kind.SERVER_GROUP,
+    Kind.BACKUP,
     Kind.SNAPSHOT,
     Kind.VOLUME,
     Kind.IMAGE,

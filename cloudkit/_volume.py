@@ -8,7 +8,7 @@ from typing import Any, Unpack
 from cloudkit import _checks as checks
 from cloudkit._collection import Collection, Creation, Ref
 from cloudkit._context import Verb
-from cloudkit.driver import Attach, Extend
+from cloudkit.driver import Attach, Extend, VolumeTypes
 from cloudkit.errors import InvalidRequest, InvalidState
 from cloudkit.types import (
     Attachment,
@@ -19,6 +19,7 @@ from cloudkit.types import (
     Volume,
     VolumeSpec,
     VolumeStatus,
+    VolumeType,
 )
 
 _FREE = frozenset({VolumeStatus.AVAILABLE})
@@ -49,26 +50,46 @@ class Volumes(Collection[Volume]):
         volume_type: str | None = None,
         image: Ref | None = None,
         snapshot: Ref | None = None,
+        source_volume: Ref | None = None,
         availability_zone: str | None = None,
         metadata: Mapping[str, str] | None = None,
         description: str = "",
         native: Mapping[str, Any] | None = None,
         **how: Unpack[Creation],
     ) -> Volume:
-        """Make one, empty or with the content of an image or a snapshot; returns when it is available."""
+        """Make one, empty or with the content of something else; returns when it is available.
+
+        It is ``bootable`` if its content comes from an image, by whatever way.
+
+        Args:
+            size_gib: at least as large as what it is made from.
+            volume_type: one of :meth:`types`; None for that of the snapshot's or the source volume, else the default.
+            source_volume: an available volume, or an attached one, whose guest may be writing to it.
+
+        Raises:
+            InvalidRequest: it is too small, there is no such type or zone, or several contents are named.
+            InvalidState: what it is to be made from is not ready.
+        """
         with self._creating(name):
-            if image is not None and snapshot is not None:
-                raise InvalidRequest("a volume is made from an image or from a snapshot, not from both")
+            if sum(source is not None for source in (image, snapshot, source_volume)) > 1:
+                raise InvalidRequest("a volume is made from one image, snapshot or volume, and several are named")
             spec = VolumeSpec(
                 **self._common(name, description, native),
                 size_gib=checks.integer(size_gib, "size_gib", 1, checks.MAX_GIB),
                 volume_type=None if volume_type is None else checks.name(volume_type, "volume_type"),
                 image_id=None if image is None else self._others(Kind.IMAGE).ref_id(image),
                 snapshot_id=None if snapshot is None else self._others(Kind.SNAPSHOT).ref_id(snapshot),
+                source_volume_id=None if source_volume is None else self.ref_id(source_volume),
                 availability_zone=None if availability_zone is None else checks.name(availability_zone, "zone"),
                 metadata=checks.metadata(metadata),
             )
             return self._create(spec, **how)
+
+    def types(self) -> tuple[VolumeType, ...]:
+        """Where volumes can be kept: what ``volume_type`` of a create names."""
+        with Verb(self._context, "volumes.types"):
+            part: VolumeTypes = self._offered("volumes.types")
+            return self._context.call(part.types)
 
     def update(self, ref: Ref, **changes: Any) -> Volume:
         """Change ``name``, ``description`` or ``metadata`` (as a whole)."""
@@ -80,12 +101,13 @@ class Volumes(Collection[Volume]):
         return self._update(ref, changes, allowed)
 
     def attach(self, ref: Ref, server: Ref, *, timeout_s: float | None = None) -> Attachment:
-        """Plug a volume into a running or stopped server; returns when it is in-use.
+        """Plug a volume into a server; returns when it is in-use.
 
         The guest shows it a moment later: find it by its serial number.
 
         Raises:
-            InvalidState: the volume is not available, as it is attached already.
+            InvalidState: the volume is not available, as it is attached already; or the server is not ACTIVE, PAUSED,
+                SHUTOFF or VERIFY_RESIZE, or is locked.
         """
         with Verb(self._context, "volumes.attach", ref):
             part: Attach = self._offered("volumes.attach")
@@ -103,7 +125,8 @@ class Volumes(Collection[Volume]):
             server: the one that it is in; None for the only one.
 
         Raises:
-            InvalidState: it is not attached to this server, or to any, or to several and none was named.
+            InvalidState: it is not attached to this server, or to any, or to several and none was named; or the
+                server is in a status in which ``attach`` is refused too.
             WaitTimeout: the guest does not let go; unmount it there.
         """
         with Verb(self._context, "volumes.detach", ref):
@@ -122,7 +145,12 @@ class Volumes(Collection[Volume]):
             return self._await_one(volume, goal, limit_s, seen=True)
 
     def extend(self, ref: Ref, size_gib: int, *, timeout_s: float | None = None) -> Volume:
-        """Grow it to ``size_gib``; raises InvalidRequest for what is not larger."""
+        """Grow it to ``size_gib``, also under a running guest, which sees the new size of the disk.
+
+        Raises:
+            InvalidRequest: that is not larger than it is.
+            InvalidState: it is neither available nor in-use.
+        """
         with Verb(self._context, "volumes.extend", ref):
             part: Extend = self._offered("volumes.extend")
             limit_s = self._checked_timeout(timeout_s)

@@ -41,6 +41,10 @@ class Waiting(References[V]):
         settled = self._await([value], goal, self._checked_timeout(timeout_s), on_progress, seen)[value.id]
         return self._succeeded(value, settled, goal)
 
+    def until_usable(self, id: str, timeout_s: float) -> V:
+        """Wait until a thing is usable: for verbs of another kind that change it."""
+        return self._await_one(self._fetch(id), self._goal(self._ready), timeout_s, seen=True)
+
     def _succeeded(self, value: V, settled: V | None, goal: Goal) -> V:
         if settled is None:
             raise NotFound(f"the {self.kind.noun} {value.name!r} was deleted while it was waited for", resource=value)

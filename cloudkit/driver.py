@@ -32,6 +32,8 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 from cloudkit.errors import CloudError
 from cloudkit.types import (
     Attachment,
+    Backup,
+    BackupSpec,
     Endpoint,
     Flavor,
     FlavorSpec,
@@ -62,6 +64,7 @@ from cloudkit.types import (
     Subnet,
     Volume,
     VolumeSpec,
+    VolumeType,
 )
 
 DRIVER_API = 1
@@ -401,7 +404,10 @@ class Attach(Protocol):
     """``volumes.attach``"""
 
     def attach(self, id: str, server_id: str) -> Attachment:
-        """Plug a volume into a running or stopped server; raises InvalidState unless it is available."""
+        """Plug a volume into a server; raises InvalidState unless it is available.
+
+        As in Nova, the server must be ACTIVE, PAUSED, SHUTOFF or VERIFY_RESIZE and not locked; for ``detach`` too.
+        """
         ...
 
     def detach(self, id: str, server_id: str) -> None:
@@ -413,12 +419,38 @@ class Extend(Protocol):
     """``volumes.extend``"""
 
     def extend(self, id: str, size_gib: int) -> None:
-        """Grow to ``size_gib``; raises InvalidRequest for a smaller size."""
+        """Grow to ``size_gib``, also while it is attached; raises InvalidRequest for what is not larger.
+
+        Raises InvalidState unless it is available or in-use. A running guest sees the new size.
+        """
+        ...
+
+
+class VolumeTypes(Protocol):
+    """``volumes.types``"""
+
+    def types(self) -> tuple[VolumeType, ...]:
+        """All that the project may use; exactly one is the default."""
         ...
 
 
 class Snapshots(Collection[Snapshot, SnapshotSpec], Protocol):
     """``snapshots``"""
+
+
+class Backups(Collection[Backup, BackupSpec], Protocol):
+    """``backups``
+
+    ``create`` raises InvalidState unless the volume is available, or in-use with ``force``; ``delete`` unless the
+    backup is available or in error.
+    """
+
+    def restore(self, id: str, volume_id: str) -> None:
+        """Write a backup's content over that of a volume, which is at least as large.
+
+        Raises InvalidState unless both are available. The volume is restoring-backup, then available.
+        """
+        ...
 
 
 class Limits(Protocol):
@@ -473,8 +505,10 @@ GROUPS: Mapping[str, Group] = {
     "security_groups": Group("network.security_groups", SecurityGroups),
     "volumes.attach": Group("volume.volumes", Attach),
     "volumes.extend": Group("volume.volumes", Extend),
+    "volumes.types": Group("volume.volumes", VolumeTypes),
     "volumes.update": Group("volume.volumes", Update),
     "snapshots": Group("volume.snapshots", Snapshots),
+    "backups": Group("volume.backups", Backups),
     "limits": Group("", Limits),
 }
 """Every optional group, by the name of its capability."""
@@ -504,8 +538,10 @@ OPTIONS: frozenset[str] = frozenset(
         "volumes.create:availability_zone",
         "volumes.create:image_id",
         "volumes.create:snapshot_id",
+        "volumes.create:source_volume_id",
         "volumes.create:volume_type",
         "snapshots.create:force",
+        "backups.create:force",
         "all_projects",
     }
 )

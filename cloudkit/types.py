@@ -30,6 +30,7 @@ class Kind(Enum):
     SECURITY_GROUP = "security_groups"
     VOLUME = "volumes"
     SNAPSHOT = "snapshots"
+    BACKUP = "backups"
 
     # Enum's own is a Python function, and kinds are keys everywhere.
     __hash__ = object.__hash__
@@ -178,6 +179,19 @@ class SnapshotStatus(StrEnum):
     ERROR_DELETING = "error_deleting"
     RESTORING = "restoring"
     UNMANAGING = "unmanaging"
+    UNKNOWN = "UNKNOWN"
+
+
+class BackupStatus(StrEnum):
+    """Cinder's backup statuses (block storage API reference, "Backups")."""
+
+    CREATING = "creating"
+    AVAILABLE = "available"
+    RESTORING = "restoring"
+    DELETING = "deleting"
+    DELETED = "deleted"
+    ERROR = "error"
+    ERROR_DELETING = "error_deleting"
     UNKNOWN = "UNKNOWN"
 
 
@@ -449,7 +463,12 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume(Resource):
-    """A block device that outlives servers."""
+    """A block device that outlives servers.
+
+    Attributes:
+        image_id: the image that its first content came from, also by way of a snapshot, a volume or a backup.
+        source_volume_id: the volume that it was cloned from.
+    """
 
     kind: ClassVar[Kind] = Kind.VOLUME
 
@@ -461,8 +480,19 @@ class Volume(Resource):
     attachments: tuple[Attachment, ...] = ()
     image_id: str | None = None
     snapshot_id: str | None = None
+    source_volume_id: str | None = None
     availability_zone: str | None = None
     metadata: FrozenMap = EMPTY_MAP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeType:
+    """Where volumes can be kept; ``default`` is taken where a create names none."""
+
+    id: str
+    name: str
+    description: str = ""
+    default: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -478,11 +508,30 @@ class Snapshot(Resource):
     metadata: FrozenMap = EMPTY_MAP
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup(Resource):
+    """A copy of a volume's content that outlives the volume.
+
+    Attributes:
+        volume_id: the volume that it was taken of, which may be gone.
+        fault: why it failed.
+    """
+
+    kind: ClassVar[Kind] = Kind.BACKUP
+
+    status: BackupStatus
+    native_status: str
+    volume_id: str
+    size_gib: int
+    metadata: FrozenMap = EMPTY_MAP
+    fault: Fault | None = None
+
+
 VALUE_TYPES: Mapping[Kind, type[Resource]] = {
     value_type.kind: value_type
     for value_type in (
         Server, Flavor, KeyPair, ServerGroup, Image, Network, Subnet, Port, Router, FloatingIp, SecurityGroup,
-        Volume, Snapshot,
+        Volume, Snapshot, Backup,
     )
 }  # fmt: skip
 
@@ -666,12 +715,13 @@ class RuleSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSpec(Spec):
-    """A volume to create, empty or from an image or snapshot."""
+    """A volume to create, empty or with the content of at most one of image, snapshot and volume."""
 
     size_gib: int
     volume_type: str | None = None
     image_id: str | None = None
     snapshot_id: str | None = None
+    source_volume_id: str | None = None
     availability_zone: str | None = None
     metadata: FrozenMap = EMPTY_MAP
 
@@ -679,6 +729,15 @@ class VolumeSpec(Spec):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotSpec(Spec):
     """A snapshot to take; ``force`` allows it while the volume is attached."""
+
+    volume_id: str
+    force: bool = False
+    metadata: FrozenMap = EMPTY_MAP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupSpec(Spec):
+    """A backup to take; ``force`` allows it while the volume is attached."""
 
     volume_id: str
     force: bool = False

@@ -149,6 +149,8 @@ ATTEMPTS: Mapping[str, tuple[Attempt, ...]] = {
     "volumes.create:availability_zone": (_volume(availability_zone="nova"),),
     "volumes.create:image_id": (_volume(image=NOBODY),),
     "volumes.create:snapshot_id": (_volume(snapshot=NOBODY),),
+    "volumes.create:source_volume_id": (_volume(source_volume=NOBODY),),
+    "volumes.types": (lambda cloud, _: cloud.volumes.types(),),
     "volumes.create:volume_type": (_volume(volume_type="fast"),),
     "snapshots": (
         lambda cloud, _: list(cloud.snapshots.list()),
@@ -156,6 +158,13 @@ ATTEMPTS: Mapping[str, tuple[Attempt, ...]] = {
         lambda cloud, _: cloud.snapshots.delete(NOBODY, missing_ok=True),
     ),
     "snapshots.create:force": (lambda cloud, lab: cloud.snapshots.create(lab.name(), volume=NOBODY, force=True),),
+    "backups": (
+        lambda cloud, _: list(cloud.backups.list()),
+        lambda cloud, lab: cloud.backups.create(lab.name(), volume=NOBODY),
+        lambda cloud, _: cloud.backups.restore(NOBODY),
+        lambda cloud, _: cloud.backups.delete(NOBODY, missing_ok=True),
+    ),
+    "backups.create:force": (lambda cloud, lab: cloud.backups.create(lab.name(), volume=NOBODY, force=True),),
     "limits": (lambda cloud, _: cloud.limits(),),
     "all_projects": (lambda cloud, _: list(cloud.servers.list(all_projects=True)),),
 }

@@ -23,6 +23,7 @@ _NEEDS: dict[Kind, tuple[str, ...]] = {
     Kind.FLOATING_IP: ("floating_ips",),
     Kind.SECURITY_GROUP: ("security_groups",),
     Kind.SNAPSHOT: ("snapshots",),
+    Kind.BACKUP: ("backups",),
 }
 
 ONE_NAMED_ONCE = (Kind.FLAVOR, Kind.KEY_PAIR)

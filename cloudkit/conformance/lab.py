@@ -167,7 +167,7 @@ class Lab:
                 return {"external": self.external}
             case Kind.VOLUME:
                 return {"size_gib": 1}
-            case Kind.SNAPSHOT:
+            case Kind.SNAPSHOT | Kind.BACKUP:
                 return {"volume": self.volume(cloud)}
             case Kind.NETWORK | Kind.ROUTER | Kind.SECURITY_GROUP:
                 return {}

@@ -9,8 +9,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from cloudkit.errors import CloudError
+from cloudkit.types import BackupStatus, ImageStatus, Kind, Resource, ServerStatus, SnapshotStatus, VolumeStatus
 from cloudkit.types import Fault as ServerFault
-from cloudkit.types import ImageStatus, Kind, Resource, ServerStatus, SnapshotStatus, VolumeStatus
 from cloudkit_fake.clock import Clock, RealClock, VirtualClock, to_datetime
 from cloudkit_fake.derived import refresh_server, vanish
 from cloudkit_fake.faults import (
@@ -40,6 +40,7 @@ ERROR_STATUS: Mapping[Kind, Any] = {
     Kind.SERVER: ServerStatus.ERROR,
     Kind.VOLUME: VolumeStatus.ERROR,
     Kind.SNAPSHOT: SnapshotStatus.ERROR,
+    Kind.BACKUP: BackupStatus.ERROR,
     Kind.IMAGE: ImageStatus.KILLED,
 }
 
@@ -59,6 +60,8 @@ DEFAULT_QUOTAS: Mapping[str, int] = {
     "volumes": 10,
     "volume_gib": 1000,
     "snapshots": 10,
+    "backups": 10,
+    "backup_gib": 1000,
 }
 """What an OpenStack starts with (the configuration references of Nova, Neutron and Cinder)."""
 
@@ -70,6 +73,7 @@ class FakeCloud:
         clock: a :class:`VirtualClock` with ``advance(seconds)``, or the real one.
         faults: what is to go wrong.
         quotas: name → how much each project may have; -1 for no limit.
+        volume_types: name → description; more may be put in.
         guests: what the servers' shells answer.
         native_requests: id → what ``native=`` a create was given.
         boot_seconds: how long a server takes from BUILD to ACTIVE, and for a reboot.
@@ -90,6 +94,7 @@ class FakeCloud:
         self.clock = clock
         self.faults = Faults()
         self.quotas: dict[str, int] = {**DEFAULT_QUOTAS, **quotas}
+        self.volume_types: dict[str, str] = {"fake": "In memory.", "fake-too": "In memory too."}
         self.native_requests: dict[str, Mapping[str, Any]] = {}
         self.boot_seconds = boot_seconds
         self.task_seconds = task_seconds
@@ -237,10 +242,11 @@ def _spoil(cloud: FakeCloud, kind: Kind, behaviour: Behaviour, result: object, a
         return
     status = ERROR_STATUS[value.kind]
     fields: dict[str, Any] = {"status": status, "native_status": status.value}
-    if value.kind is Kind.SERVER:
+    if "fault" in value.__dataclass_fields__:
         now = to_datetime(cloud.clock.now())
-        fault = ServerFault(message=behaviour.message, code=behaviour.code, created_at=now)
-        fields |= {"fault": fault, "task": None}
+        fields["fault"] = ServerFault(message=behaviour.message, code=behaviour.code, created_at=now)
+    if value.kind is Kind.SERVER:
+        fields["task"] = None
     cloud.later(value.kind, value.id, cloud.task_seconds, **fields)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, ClassVar, Generic, TypeVar
 
 from cloudkit.driver import Query
@@ -123,6 +124,11 @@ def used_of(state: State, kind: Kind, project_id: str, attribute: str | None = N
     """How many things of a kind a project has, or the sum of an attribute of theirs."""
     mine = (value for value in state.tables[kind].values() if value.project_id == project_id)
     return sum(1 if attribute is None else getattr(value, attribute) for value in mine)
+
+
+def status_fields(status: StrEnum) -> dict[str, Any]:
+    """The attributes of a thing that has a status."""
+    return {"status": status, "native_status": status.value}
 
 
 def not_found(kind: Kind, id: str) -> NotFound:

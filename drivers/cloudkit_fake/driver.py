@@ -8,6 +8,7 @@ from typing import Any
 from cloudkit.driver import CAPABILITIES, DRIVER_API, Driver, OpenRequest
 from cloudkit.errors import CloudError, ConfigError
 from cloudkit.types import Kind, Quota
+from cloudkit_fake.backups import Backups
 from cloudkit_fake.cloud import FakeCloud, make_clock
 from cloudkit_fake.collections import used_of
 from cloudkit_fake.images import Images
@@ -54,11 +55,12 @@ class NetworkService:
 
 
 class VolumeService:
-    """Volumes and snapshots."""
+    """Volumes, snapshots and backups."""
 
     def __init__(self, cloud: FakeCloud, project_id: str) -> None:
         self.volumes = Volumes(cloud, project_id)
         self.snapshots = Snapshots(cloud, project_id)
+        self.backups = Backups(cloud, project_id)
 
 
 class FakeDriver:
@@ -116,6 +118,7 @@ class FakeDriver:
             used["vcpus"] = size_used(self._cloud, self.project_id, "vcpus")
             used["ram_mib"] = size_used(self._cloud, self.project_id, "ram_mib")
             used["volume_gib"] = used_of(state, Kind.VOLUME, self.project_id, "size_gib")
+            used["backup_gib"] = used_of(state, Kind.BACKUP, self.project_id, "size_gib")
             quotas = {name: limit for name, limit in self._cloud.quotas.items() if limit >= 0}
         return {name: Quota(limit=quotas.get(name), in_use=in_use) for name, in_use in used.items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from cloudkit.errors import InUse, InvalidRequest, InvalidState
 from cloudkit.types import (
@@ -16,9 +16,10 @@ from cloudkit.types import (
     Volume,
     VolumeSpec,
     VolumeStatus,
+    VolumeType,
 )
 from cloudkit_fake.cloud import request
-from cloudkit_fake.collections import FakeCollection, Updatable, not_found
+from cloudkit_fake.collections import FakeCollection, Updatable, not_found, status_fields
 from cloudkit_fake.derived import refresh_server
 from cloudkit_fake.images import Images
 
@@ -28,6 +29,17 @@ SERIAL_LENGTH = 20
 """virtio-blk cuts serial numbers here."""
 ROOT_DEVICE = "/dev/vda"
 _LETTERS = "bcdefghijklmnopqrstuvwxyz"
+ZONE = "nova"
+DEFAULT_TYPE = "fake"
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What a new volume gets from what it is made from."""
+
+    image_id: str | None = None
+    bootable: bool = False
+    volume_type: str | None = None
 
 
 class Volumes(Updatable[Volume]):
@@ -38,38 +50,42 @@ class Volumes(Updatable[Volume]):
     @request
     def create(self, spec: VolumeSpec) -> Volume:
         """Make one: creating, then available."""
-        bootable = spec.image_id is not None
-        if spec.image_id is not None:
-            self._check_image(spec.image_id, spec.size_gib)
-        if spec.snapshot_id is not None:
-            snapshot: Snapshot | None = self._state.find(Kind.SNAPSHOT, spec.snapshot_id)
-            if snapshot is None or snapshot.project_id != self._project_id:
-                raise not_found(Kind.SNAPSHOT, spec.snapshot_id)
-            if snapshot.status is not S.AVAILABLE:
-                raise InvalidState(
-                    f"the snapshot {snapshot.name!r} is {snapshot.status}", driver="fake", resource=snapshot.id
-                )
-            _check_larger(spec.size_gib, snapshot.size_gib, f"the snapshot {snapshot.name!r}")
-            bootable = self._state.get(Kind.VOLUME, snapshot.volume_id).bootable
-        if spec.volume_type not in (None, "fake"):
-            raise InvalidRequest(f"there is no volume type {spec.volume_type!r}", driver="fake", hint="Known: fake.")
+        origin = self._origin(spec)
+        if spec.volume_type is not None and spec.volume_type not in self._cloud.volume_types:
+            raise InvalidRequest(
+                f"there is no volume type {spec.volume_type!r}",
+                driver="fake",
+                hint=f"Known: {', '.join(self._cloud.volume_types)}.",
+            )
+        if spec.availability_zone not in (None, ZONE):
+            raise InvalidRequest(
+                f"there is no availability zone {spec.availability_zone!r}", driver="fake", hint=f"Known: {ZONE}."
+            )
         self._check_quota("volumes")
         self._check_quota("volume_gib", spec.size_gib, "size_gib")
         fields = self._common(spec)
-        self._cloud.later(Kind.VOLUME, fields["id"], self._cloud.task_seconds, **_is(V.AVAILABLE))
+        self._cloud.later(Kind.VOLUME, fields["id"], self._cloud.task_seconds, **status_fields(V.AVAILABLE))
         return self._state.put(
             Volume(
                 **fields,
-                status=V.CREATING,
-                native_status=V.CREATING.value,
+                **status_fields(V.CREATING),
                 size_gib=spec.size_gib,
-                volume_type=spec.volume_type or "fake",
-                bootable=bootable,
-                image_id=spec.image_id,
+                volume_type=spec.volume_type or origin.volume_type or DEFAULT_TYPE,
+                bootable=origin.bootable,
+                image_id=origin.image_id,
                 snapshot_id=spec.snapshot_id,
-                availability_zone=spec.availability_zone or "nova",
+                source_volume_id=spec.source_volume_id,
+                availability_zone=ZONE,
                 metadata=spec.metadata,
             )
+        )
+
+    @request
+    def types(self) -> tuple[VolumeType, ...]:
+        """Where volumes can be kept: nowhere, by several names."""
+        return tuple(
+            VolumeType(id=name, name=name, description=description, default=name == DEFAULT_TYPE)
+            for name, description in self._cloud.volume_types.items()
         )
 
     @request
@@ -88,8 +104,8 @@ class Volumes(Updatable[Volume]):
                 raise InUse(f"the snapshot {snapshot.name!r} is one of the volume", driver="fake", resource=id)
         if volume.status is V.DELETING:
             return
-        _require(volume, V.AVAILABLE, V.ERROR, V.ERROR_DELETING, V.ERROR_EXTENDING)
-        self._change(id, status=V.DELETING, native_status=V.DELETING.value)
+        require_status(volume, V.AVAILABLE, V.ERROR, V.ERROR_DELETING, V.ERROR_EXTENDING, V.ERROR_RESTORING)
+        self._change(id, **status_fields(V.DELETING))
         self._cloud.gone_later(Kind.VOLUME, id, self._cloud.task_seconds)
 
     @request
@@ -110,7 +126,7 @@ class Volumes(Updatable[Volume]):
         if device is None:
             raise InvalidState("the server has no free disk slot", driver="fake", resource=server_id)
         attachment = self.plug_in(volume.id, server_id, device, V.ATTACHING)
-        self._cloud.later(Kind.VOLUME, id, self._cloud.task_seconds, **_is(V.IN_USE))
+        self._cloud.later(Kind.VOLUME, id, self._cloud.task_seconds, **status_fields(V.IN_USE))
         refresh_server(self._state, server_id)
         return attachment
 
@@ -122,7 +138,7 @@ class Volumes(Updatable[Volume]):
             raise InvalidState(
                 f"the volume {volume.name!r} is not attached to this server", driver="fake", resource=id
             )
-        _require(volume, V.IN_USE)
+        require_status(volume, V.IN_USE)
         if volume.attachments[0].device_hint == ROOT_DEVICE:
             raise InvalidState(
                 f"the volume {volume.name!r} is the server's root disk",
@@ -131,8 +147,8 @@ class Volumes(Updatable[Volume]):
                 hint="It is free when the server is deleted.",
             )
         _require_calm(self._state.get(Kind.SERVER, server_id))
-        self._change(id, status=V.DETACHING, native_status=V.DETACHING.value)
-        self._cloud.later(Kind.VOLUME, id, self._cloud.task_seconds, **_is(V.AVAILABLE), attachments=())
+        self._change(id, **status_fields(V.DETACHING))
+        self._cloud.later(Kind.VOLUME, id, self._cloud.task_seconds, **status_fields(V.AVAILABLE), attachments=())
 
     @request
     def extend(self, id: str, size_gib: int) -> None:
@@ -142,17 +158,19 @@ class Volumes(Updatable[Volume]):
             raise InvalidRequest(
                 f"the volume has {volume.size_gib} GiB already; it can only grow", driver="fake", resource=id
             )
-        _require(volume, V.AVAILABLE, V.IN_USE)
+        require_status(volume, V.AVAILABLE, V.IN_USE)
         self._check_quota("volume_gib", size_gib - volume.size_gib, "size_gib")
-        self._change(id, status=V.EXTENDING, native_status=V.EXTENDING.value)
-        self._cloud.later(Kind.VOLUME, id, self._cloud.task_seconds, **_is(volume.status), size_gib=size_gib)
+        self._change(id, **status_fields(V.EXTENDING))
+        self._cloud.later(
+            Kind.VOLUME, id, self._cloud.task_seconds, **status_fields(volume.status), size_gib=size_gib
+        )
 
     # ---------------------------------------------------------------- for servers; the caller is in a request
 
     def free(self, id: str) -> Volume:
         """A volume of the project that can be attached; raises InvalidState."""
         volume = self._own(id)
-        _require(volume, V.AVAILABLE)
+        require_status(volume, V.AVAILABLE)
         return volume
 
     def plug_in(self, id: str, server_id: str, device: str, status: VolumeStatus = V.IN_USE) -> Attachment:
@@ -167,6 +185,28 @@ class Volumes(Updatable[Volume]):
         )
         self._change(id, status=status, native_status=status.value, attachments=(attachment,))
         return attachment
+
+    def _origin(self, spec: VolumeSpec) -> _Origin:
+        if spec.image_id is not None:
+            self._check_image(spec.image_id, spec.size_gib)
+            return _Origin(spec.image_id, bootable=True)
+        if spec.snapshot_id is not None:
+            snapshot: Snapshot | None = self._state.find(Kind.SNAPSHOT, spec.snapshot_id)
+            if snapshot is None or snapshot.project_id != self._project_id:
+                raise not_found(Kind.SNAPSHOT, spec.snapshot_id)
+            if snapshot.status is not S.AVAILABLE:
+                raise InvalidState(
+                    f"the snapshot {snapshot.name!r} is {snapshot.status}", driver="fake", resource=snapshot.id
+                )
+            _check_larger(spec.size_gib, snapshot.size_gib, f"the snapshot {snapshot.name!r}")
+            source: Volume = self._state.get(Kind.VOLUME, snapshot.volume_id)
+        elif spec.source_volume_id is not None:
+            source = self._own(spec.source_volume_id)
+            require_status(source, V.AVAILABLE, V.IN_USE)
+            _check_larger(spec.size_gib, source.size_gib, f"the volume {source.name!r}")
+        else:
+            return _Origin()
+        return _Origin(source.image_id, source.bootable, source.volume_type)
 
     def _check_image(self, image_id: str, size_gib: int) -> None:
         image = Images(self._cloud, self._project_id).usable(image_id)
@@ -192,15 +232,14 @@ class Snapshots(FakeCollection[Snapshot]):
                 resource=volume.id,
                 hint="Detach it first, or take the snapshot with force=True.",
             )
-        _require(volume, V.AVAILABLE, V.IN_USE)
+        require_status(volume, V.AVAILABLE, V.IN_USE)
         self._check_quota("snapshots")
         fields = self._common(spec)
-        self._cloud.later(Kind.SNAPSHOT, fields["id"], self._cloud.task_seconds, **_is(S.AVAILABLE))
+        self._cloud.later(Kind.SNAPSHOT, fields["id"], self._cloud.task_seconds, **status_fields(S.AVAILABLE))
         return self._state.put(
             Snapshot(
                 **fields,
-                status=S.CREATING,
-                native_status=S.CREATING.value,
+                **status_fields(S.CREATING),
                 volume_id=volume.id,
                 size_gib=volume.size_gib,
                 metadata=spec.metadata,
@@ -212,15 +251,14 @@ class Snapshots(FakeCollection[Snapshot]):
         """Delete one; volumes that were made from it stay."""
         snapshot = self._own(id)
         if snapshot.status is not S.DELETING:
-            self._change(id, status=S.DELETING, native_status=S.DELETING.value)
+            if snapshot.status not in (S.AVAILABLE, S.ERROR, S.ERROR_DELETING):
+                raise InvalidState(f"the snapshot {snapshot.name!r} is {snapshot.status}", driver="fake", resource=id)
+            self._change(id, **status_fields(S.DELETING))
             self._cloud.gone_later(Kind.SNAPSHOT, id, self._cloud.task_seconds)
 
 
-def _is(status: VolumeStatus | SnapshotStatus) -> dict[str, Any]:
-    return {"status": status, "native_status": status.value}
-
-
-def _require(volume: Volume, *statuses: VolumeStatus) -> None:
+def require_status(volume: Volume, *statuses: VolumeStatus) -> None:
+    """Raise InvalidState unless a volume has one of the statuses."""
     if volume.status not in statuses:
         raise InvalidState(
             f"the volume {volume.name!r} is {volume.status}, and must be {' or '.join(statuses)}",
@@ -229,10 +267,14 @@ def _require(volume: Volume, *statuses: VolumeStatus) -> None:
         )
 
 
+_PLUGGABLE = (ServerStatus.ACTIVE, ServerStatus.PAUSED, ServerStatus.SHUTOFF, ServerStatus.VERIFY_RESIZE)
+"""Where Nova attaches and detaches (nova.compute.api, attach_volume and detach_volume)."""
+
+
 def _require_calm(server: Server) -> None:
-    """Refuse to change the disks of a server that is locked, busy or neither running nor stopped."""
+    """Refuse to change the disks of a server that is locked, busy or in another status than Nova takes."""
     trouble = "locked" if server.locked else server.task
-    if trouble is None and server.status not in (ServerStatus.ACTIVE, ServerStatus.SHUTOFF, ServerStatus.PAUSED):
+    if trouble is None and server.status not in _PLUGGABLE:
         trouble = server.status
     if trouble is not None:
         raise InvalidState(f"the server {server.name!r} is {trouble}", driver="fake", resource=server.id)

@@ -1,6 +1,7 @@
 """All tests; a driver's test module imports them by ``from cloudkit.conformance.suite import *``."""
 
 from cloudkit.conformance.suite.addresses import TestAddresses, TestPorts
+from cloudkit.conformance.suite.backups import TestBackups
 from cloudkit.conformance.suite.batches import TestBatches
 from cloudkit.conformance.suite.capabilities import TestCapabilities
 from cloudkit.conformance.suite.cloud import TestAllProjects, TestClosing, TestCloud, TestLimits
@@ -30,6 +31,7 @@ from cloudkit.conformance.suite.server_life import (
 )
 from cloudkit.conformance.suite.server_options import TestBadServers, TestConsole, TestServerOptions, TestServerUpdate
 from cloudkit.conformance.suite.ssh import TestKeyFiles, TestSsh
+from cloudkit.conformance.suite.volume_sources import TestClones, TestVolumeTypes
 from cloudkit.conformance.suite.volumes import TestAttach, TestSnapshots, TestVolumes
 from cloudkit.conformance.suite.waits import TestWaits
 
@@ -37,10 +39,12 @@ __all__ = [
     "TestAddresses",
     "TestAllProjects",
     "TestAttach",
+    "TestBackups",
     "TestBadImages",
     "TestBadServers",
     "TestBatches",
     "TestCapabilities",
+    "TestClones",
     "TestClosing",
     "TestCloud",
     "TestConsole",
@@ -78,6 +82,7 @@ __all__ = [
     "TestSweep",
     "TestUpload",
     "TestValuesOfOthers",
+    "TestVolumeTypes",
     "TestVolumes",
     "TestWaits",
 ]

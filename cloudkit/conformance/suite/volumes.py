@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cloudkit import Cloud, InUse, InvalidRequest, InvalidState, NotFound
+from cloudkit import Cloud, InUse, InvalidRequest, InvalidState, NotFound, Server, Volume
+from cloudkit.cli.story import find_disk
 from cloudkit.conformance.base import Conformance, needs
 from cloudkit.conformance.lab import Lab
 
@@ -20,6 +21,8 @@ BAD_VOLUMES: dict[str, dict[str, Any]] = {
     "true size": {"size_gib": True},
     "a size beyond all": {"size_gib": 1 << 40},
     "image and snapshot": {"image": NOBODY, "snapshot": NOBODY},
+    "snapshot and volume": {"snapshot": NOBODY, "source_volume": NOBODY},
+    "a zone without a name": {"availability_zone": ""},
     "metadata that are no text": {"metadata": {"a": 1}},
     "metadata that are no mapping": {"metadata": ["a"]},
     "cloudkit's own metadata": {"metadata": {"cloudkit:request": "1"}},
@@ -71,6 +74,13 @@ class TestVolumes(Conformance):
         zone = lab.volume(cloud).availability_zone
         assert zone
         assert lab.volume(cloud, availability_zone=zone).availability_zone == zone
+
+    @needs("volumes.create:availability_zone")
+    def test_an_unknown_zone_is_refused(self, lab: Lab) -> None:
+        before = lab.inventory()
+        with pytest.raises(InvalidRequest):
+            lab.volume(lab.cloud, availability_zone=lab.name("zone"))
+        assert lab.inventory() == before
 
     @needs("volumes.create:image_id")
     def test_one_of_an_image_is_bootable(self, lab: Lab, cloud: Cloud) -> None:
@@ -239,6 +249,69 @@ class TestAttach(Conformance):
             other.volumes.attach(lab.volume(other), server.id)
         assert cloud.volumes.get(volume).status == "available"
 
+    @needs("servers.pause")
+    def test_a_paused_server_takes_it(self, lab: Lab, cloud: Cloud) -> None:
+        server, volume = cloud.servers.pause(lab.server(cloud)), lab.volume(cloud)
+        assert cloud.volumes.attach(volume, server).server_id == server.id
+        assert cloud.servers.unpause(server).volume_ids == (volume.id,)
+
+    @needs("servers.suspend")
+    def test_a_suspended_server_neither_takes_it_nor_gives_it_back(self, lab: Lab, cloud: Cloud) -> None:
+        server, inside, outside = lab.server(cloud), lab.volume(cloud), lab.volume(cloud)
+        cloud.volumes.attach(inside, server)
+        cloud.servers.suspend(server)
+        self.refuses_any_change(cloud, server, inside, outside)
+
+    @needs("servers.lock")
+    def test_a_locked_server_neither_takes_it_nor_gives_it_back(self, lab: Lab, cloud: Cloud) -> None:
+        server, inside, outside = lab.server(cloud), lab.volume(cloud), lab.volume(cloud)
+        cloud.volumes.attach(inside, server)
+        cloud.servers.lock(server)
+        try:
+            self.refuses_any_change(cloud, server, inside, outside)
+        finally:
+            cloud.servers.unlock(server)
+
+    @needs("servers.rescue")
+    def test_a_server_in_rescue_neither_takes_it_nor_gives_it_back(self, lab: Lab, cloud: Cloud) -> None:
+        server, inside, outside = lab.server(cloud), lab.volume(cloud), lab.volume(cloud)
+        cloud.volumes.attach(inside, server)
+        cloud.servers.rescue(server)
+        self.refuses_any_change(cloud, server, inside, outside)
+
+    def refuses_any_change(self, cloud: Cloud, server: Server, inside: Volume, outside: Volume) -> None:
+        """What is in stays in, what is outside stays outside."""
+        before = cloud.volumes.get(inside)
+        with pytest.raises(InvalidState):
+            cloud.volumes.attach(outside, server)
+        with pytest.raises(InvalidState):
+            cloud.volumes.detach(inside, server)
+        assert cloud.volumes.get(inside) == before
+        assert cloud.volumes.get(outside).status == "available"
+
+    @needs("servers.resize")
+    def test_a_resized_server_takes_it_before_that_is_confirmed(self, lab: Lab, cloud: Cloud) -> None:
+        server, volume = lab.server(cloud), lab.volume(cloud)
+        cloud.servers.resize(server, lab.flavor_of(cloud, vcpus=2), confirm=False)
+        cloud.volumes.attach(volume, server)
+        assert cloud.servers.confirm_resize(server).volume_ids == (volume.id,)
+
+    @needs("volumes.extend")
+    def test_one_in_a_stopped_server_grows(self, lab: Lab, cloud: Cloud) -> None:
+        server, volume = cloud.servers.stop(lab.server(cloud), hard=True), lab.volume(cloud)
+        cloud.volumes.attach(volume, server)
+        grown = cloud.volumes.extend(volume, 2)
+        assert (grown.size_gib, grown.status) == (2, "in-use")
+
+    @needs("volumes.extend", "servers.ssh")
+    def test_a_running_guest_sees_it_grow(self, lab: Lab, cloud: Cloud) -> None:
+        server = lab.booted()
+        disk = cloud.volumes.attach(lab.volume(cloud), server)
+        with lab.shell(server) as shell:
+            device = find_disk(shell, disk)
+            cloud.volumes.extend(disk.volume_id, 2)
+            assert f"{2 << 30} bytes" in shell.run(f"fdisk -l {device}", sudo=True, check=True).stdout
+
     @needs("volumes.extend")
     def test_an_attached_one_grows(self, lab: Lab, cloud: Cloud) -> None:
         server, volume = lab.server(cloud), lab.volume(cloud)
@@ -296,6 +369,21 @@ class TestSnapshots(Conformance):
         with pytest.raises(InvalidRequest):
             lab.volume(cloud, snapshot=snapshot, size_gib=1)
         assert list(cloud.volumes.list(snapshot_id=snapshot.id)) == []
+
+    @needs("volumes.create:snapshot_id")
+    def test_it_is_deleted_and_the_volume_made_from_it_stays(self, lab: Lab, cloud: Cloud) -> None:
+        volume = lab.volume(cloud)
+        snapshot = cloud.snapshots.create(lab.name("snapshot"), volume=volume)
+        copy = lab.volume(cloud, snapshot=snapshot)
+        cloud.snapshots.delete(snapshot)
+        cloud.volumes.delete(volume)
+        assert cloud.volumes.get(copy).status == "available"
+
+    @needs("volumes.create:snapshot_id", "volumes.create:image_id")
+    def test_what_is_bootable_stays_so_through_it(self, lab: Lab, cloud: Cloud) -> None:
+        snapshot = cloud.snapshots.create(lab.name("snapshot"), volume=lab.volume(cloud, image=lab.image))
+        copy = lab.volume(cloud, snapshot=snapshot)
+        assert (copy.bootable, copy.image_id) == (True, lab.image.id)
 
     @needs("volumes.create:snapshot_id")
     def test_an_unknown_one_is_not_found(self, lab: Lab) -> None:

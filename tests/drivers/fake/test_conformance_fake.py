@@ -14,7 +14,9 @@ from cloudkit.conformance.suite import *  # noqa: F403
 def conformance_target() -> Target:
     return Target(
         name="fake",
-        connect=lambda: cloudkit.connect("fake://?quotas=servers=-1,volumes=-1,snapshots=-1,security_groups=-1"),
+        connect=lambda: cloudkit.connect(
+            "fake://?quotas=servers=-1,volumes=-1,snapshots=-1,backups=-1,security_groups=-1"
+        ),
         user="cirros",
         floor=FLOOR["fake"],
     )

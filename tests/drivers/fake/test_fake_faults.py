@@ -92,13 +92,14 @@ def test_fail_leads_to_error_with_its_fault(cloud: Cloud, image: Image, faults: 
     assert (server.fault.code, server.fault.created_at is None) == (501, False)
 
 
-@pytest.mark.parametrize("kind", ["volumes", "snapshots", "images"])
+@pytest.mark.parametrize("kind", ["volumes", "snapshots", "backups", "images"])
 def test_fail_leads_to_the_error_status_of_each_kind(cloud: Cloud, faults: Faults, kind: str) -> None:
     volume = cloud.volumes.create("v", size_gib=1)
     faults.add(f"{kind}.create", Fail("broken"))
     create = {
         "volumes": lambda: cloud.volumes.create("w", size_gib=1),
         "snapshots": lambda: cloud.snapshots.create("w", volume=volume),
+        "backups": lambda: cloud.backups.create("w", volume=volume),
         "images": lambda: cloud.images.upload("w", data=bytes(512)),
     }[kind]
     with pytest.raises(ResourceFailed):

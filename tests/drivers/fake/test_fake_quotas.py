@@ -14,6 +14,10 @@ def boot(cloud: Cloud, image: Image, flavor: str = "m1.tiny") -> cloudkit.Server
     return cloud.servers.create("web", image=image, flavor=flavor, networks="none")
 
 
+def some_volume(cloud: Cloud) -> cloudkit.Volume:
+    return cloud.volumes.create("of-backup", size_gib=1)
+
+
 @pytest.mark.parametrize(
     ("name", "limit", "create"),
     [
@@ -25,6 +29,8 @@ def boot(cloud: Cloud, image: Image, flavor: str = "m1.tiny") -> cloudkit.Server
         ("floating_ips", 0, lambda cloud: cloud.floating_ips.create()),
         ("security_groups", 1, lambda cloud: cloud.security_groups.create("s")),
         ("volumes", 0, lambda cloud: cloud.volumes.create("v", size_gib=1)),
+        ("backups", 0, lambda cloud: cloud.backups.create("b", volume=some_volume(cloud))),
+        ("backup_gib", 0, lambda cloud: cloud.backups.create("b", volume=some_volume(cloud))),
         ("volume_gib", 1, lambda cloud: cloud.volumes.create("v", size_gib=2)),
     ],
 )
@@ -37,6 +43,9 @@ def test_one_more_than_the_quota_is_refused(
     before = {kind: usage.in_use for kind, usage in cloud.limits().items()}
     with pytest.raises(QuotaExceeded, match=f"quota of {name} is {limit}"):
         create(cloud)
+    cloud.native.quotas[name] = -1
+    if name.startswith("backup"):
+        cloud.volumes.delete("of-backup")
     after = {kind: usage.in_use for kind, usage in cloud.limits().items()}
     # Whoever looks at the security groups has the group 'default' then.
     assert after | {"security_groups": 0} == before | {"security_groups": 0}

@@ -54,6 +54,7 @@ def fill(cloud: Cloud, folder: Path) -> None:
     volume = cloud.volumes.create("v", size_gib=1)
     cloud.volumes.attach(volume, server)
     cloud.snapshots.create("t", volume=volume, force=True)
+    cloud.backups.create("b", volume=volume, force=True)
     cloud._context.driver.compute.servers.pause(server.id)  # type: ignore[attr-defined]
 
 

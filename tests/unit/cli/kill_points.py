@@ -36,7 +36,7 @@ def everything(cloud_name: str) -> set[str]:
 
 
 def _offered(cloud: Any, kind: Kind) -> bool:
-    optional = {"server_groups", "routers", "floating_ips", "security_groups", "snapshots"}
+    optional = {"server_groups", "routers", "floating_ips", "security_groups", "snapshots", "backups"}
     return kind.value not in optional or cloud.supports(kind.value)
 
 

@@ -16,6 +16,7 @@ from cloudkit import types
 from cloudkit.types import (
     EMPTY_MAP,
     VALUE_TYPES,
+    BackupStatus,
     FrozenMap,
     ImageStatus,
     Kind,
@@ -32,7 +33,7 @@ from cloudkit.types import (
 
 CLASSES = [value for value in vars(types).values() if isinstance(value, type) and is_dataclass(value)]
 CONCRETE = [cls for cls in CLASSES if cls not in (Resource, Spec)]
-STATUSES = [ServerStatus, ImageStatus, NetworkStatus, VolumeStatus, SnapshotStatus]
+STATUSES = [ServerStatus, ImageStatus, NetworkStatus, VolumeStatus, SnapshotStatus, BackupStatus]
 
 
 def by_name(cls: type[Any]) -> str:
@@ -111,7 +112,7 @@ def test_every_kind_has_one_class_of_values() -> None:
 def test_the_noun_of_a_kind_is_its_collection_in_the_singular() -> None:
     assert {kind.noun for kind in Kind} == {
         "server", "flavor", "key pair", "server group", "image", "network", "subnet", "port", "router",
-        "floating IP", "security group", "volume", "snapshot",
+        "floating IP", "security group", "volume", "snapshot", "backup",
     }  # fmt: skip
     for kind in Kind:
         assert kind.value == f"{kind.noun.lower().replace(' ', '_')}s"

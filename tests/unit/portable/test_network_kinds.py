@@ -199,7 +199,7 @@ def test_snapshots_and_volumes_from_them(cloud: Cloud) -> None:
     assert (snapshot.status, snapshot.size_gib) == ("available", 2)
     copy = cloud.volumes.create("copy", size_gib=3, snapshot="s")
     assert copy.snapshot_id == snapshot.id
-    with pytest.raises(InvalidRequest, match="not from both"):
+    with pytest.raises(InvalidRequest, match="one image, snapshot or volume"):
         cloud.volumes.create("x", size_gib=1, snapshot="s", image="blank")
     with pytest.raises(InvalidRequest, match="at least 2 GiB"):
         cloud.volumes.create("x", size_gib=1, snapshot="s")
