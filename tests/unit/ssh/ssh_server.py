@@ -119,6 +119,7 @@ class _Interface(paramiko.ServerInterface):
         self._server = server
         self._transport = transport
         self._sessions = 0
+        self._closers: dict[int, threading.Thread] = {}
 
     def get_allowed_auths(self, username: str) -> str:
         return self._server.methods
@@ -140,7 +141,8 @@ class _Interface(paramiko.ServerInterface):
             return paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
         if self._server.close_early:
             self._server.close_early -= 1
-            threading.Thread(target=self._close_next, daemon=True).start()
+            closer = self._closers[chanid] = threading.Thread(target=self._close_next, daemon=True)
+            closer.start()
         return paramiko.OPEN_SUCCEEDED
 
     def _close_next(self) -> None:
@@ -158,6 +160,9 @@ class _Interface(paramiko.ServerInterface):
         return paramiko.OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: Any, command: bytes) -> bool:
+        if closer := self._closers.get(channel.get_id()):
+            closer.join()
+            return False
         line = command.decode()
         self._server.seen.append(line)
         if not self._server.accept_exec(line):
