@@ -8,7 +8,7 @@ MAX_LENGTH = 63
 """Of one label (RFC 1123)."""
 
 
-def hostname_of(name: str, fallback: str) -> str:
-    """A host name made of a server's name as Nova does it (nova.utils, sanitize_hostname), or the fallback."""
+def hostname_of(name: str, server_id: str) -> str:
+    """A host name made of a server's name as Nova does it (nova.utils, sanitize_hostname), or else of its id."""
     text = re.sub(r"[^a-z0-9.-]", "", re.sub(r"[ _]", "-", name.lower())).strip(".-")
-    return text[:MAX_LENGTH].rstrip(".-") or fallback
+    return text[:MAX_LENGTH].rstrip(".-") or f"Server-{server_id}"

@@ -9,8 +9,16 @@ _EVERYWHERE = frozenset(
         "ports.create",
         "servers.pause",
         "servers.suspend",
+        "servers.lock",
+        "servers.rebuild",
+        "servers.rescue",
+        "servers.resize",
+        "servers.update",
+        "server_groups",
+        "servers.create:availability_zone",
         "servers.create:description",
         "servers.create:metadata",
+        "servers.create:server_group_id",
         "servers.create:tags",
         "servers.create:user_data",
         "snapshots",
@@ -42,13 +50,11 @@ _ROUTED = frozenset(
         "ports.create:security_group_ids",
     }
 )
-_RESHAPED = frozenset({"servers.resize", "servers.rebuild"})
-
 FLOOR = {
     "fake": CAPABILITIES,
     "libvirt system": _EVERYWHERE | _WITH_GUESTS,
     "libvirt test": _EVERYWHERE,
-    "OpenStack": _EVERYWHERE | _WITH_GUESTS | _ROUTED | _RESHAPED,
+    "OpenStack": _EVERYWHERE | _WITH_GUESTS | _ROUTED,
 }
 
 NEVER = {

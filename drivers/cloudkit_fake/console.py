@@ -14,7 +14,7 @@ _PRIVATE, _PUBLIC = "host_key", "host_key_line"
 
 def hostname(server: Server) -> str:
     """What the guest calls itself."""
-    return hostname_of(server.name, f"server-{server.id}")
+    return hostname_of(server.name, server.id)
 
 
 def new_host_key(secret: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from cloudkit.errors import InvalidRequest, InvalidState
 from cloudkit.types import (
     Endpoint,
+    Fault,
     Flavor,
     Image,
     ImageSpec,
@@ -29,6 +30,7 @@ from cloudkit_fake.volumes import ROOT_DEVICE, Volumes
 
 S = ServerStatus
 GIB = 1 << 30
+ZONE = "nova"
 POWERING_OFF = "powering-off"
 
 
@@ -54,7 +56,8 @@ class Servers(Updatable[Server]):
         flavor = self._flavors.seen(spec.flavor_id)
         disk_bytes = self._check_boot_source(spec, flavor)
         key_pair = None if spec.key_pair is None else self._key_pairs.seen(spec.key_pair)
-        self._check_group(spec)
+        apart = self._check_group(spec)
+        _check_zone(spec)
         self._check_quota("servers")
         self._check_size_quotas(flavor, {})
         plugs = self._ports.plan(spec.nics, spec.security_group_ids)
@@ -75,13 +78,17 @@ class Servers(Updatable[Server]):
             key_pair=spec.key_pair,
             metadata=spec.metadata,
             tags=spec.tags,
-            availability_zone=spec.availability_zone or "nova",
+            availability_zone=ZONE,
             host_key=console.new_host_key(secret) if spec.inject_host_key else None,
             task="spawning",
         )
         state.secrets[id] = secret
         state.put(server)
-        self._cloud.later(Kind.SERVER, id, self._cloud.boot_seconds, **_is(S.ACTIVE))
+        if apart:
+            secret["unplaced"] = True
+            self._cloud.later(Kind.SERVER, id, self._cloud.task_seconds, **_is(S.ERROR), fault=self._no_host())
+        else:
+            self._cloud.later(Kind.SERVER, id, self._cloud.boot_seconds, **_is(S.ACTIVE))
         if not (plugs or spec.boot_volume_id or spec.server_group_id):
             return server
         for plug in plugs:
@@ -118,9 +125,15 @@ class Servers(Updatable[Server]):
 
     @request
     def stop(self, id: str, hard: bool) -> None:
-        """ACTIVE → SHUTOFF."""
-        allowed = (S.ACTIVE, S.ERROR) if hard else (S.ACTIVE,)
-        self._go(id, allowed, POWERING_OFF, S.SHUTOFF, 0 if hard else None, interrupts=POWERING_OFF if hard else None)
+        """ACTIVE or ERROR → SHUTOFF."""
+        self._go(
+            id,
+            (S.ACTIVE, S.ERROR),
+            POWERING_OFF,
+            S.SHUTOFF,
+            0 if hard else None,
+            interrupts=POWERING_OFF if hard else None,
+        )
         self._cloud.end_guest(id)
 
     @request
@@ -201,8 +214,10 @@ class Servers(Updatable[Server]):
         seconds = self._cloud.boot_seconds
         self._go(id, (S.ACTIVE, S.SHUTOFF, S.ERROR), "rebuilding", after, seconds, meanwhile=S.REBUILD)
         self._cloud.end_guest(id, disk_too=True)
-        console.forget_host_key(self._state.secrets[id])
-        self._change(id, image_id=image_id, fault=None, host_key=None)
+        secret = self._state.secrets[id]
+        console.forget_host_key(secret)
+        host_key = console.new_host_key(secret) if server.host_key else None
+        self._change(id, image_id=image_id, fault=None, host_key=host_key)
 
     @request
     def rescue(self, id: str, image_id: str | None) -> None:
@@ -248,7 +263,7 @@ class Servers(Updatable[Server]):
     def console_log(self, id: str, lines: int | None) -> str:
         """What it has printed since boot."""
         server = self._own(id)
-        if server.status is S.BUILD:
+        if server.status is S.BUILD or "unplaced" in self._state.secrets[id]:
             return ""
         text = console.boot_log(server, self._state.secrets[id])
         return text if lines is None else "".join(text.splitlines(keepends=True)[-lines:])
@@ -319,16 +334,17 @@ class Servers(Updatable[Server]):
         _check_fit(image, flavor)
         return flavor.disk_gib * GIB or image.virtual_size_bytes or 0
 
-    def _check_group(self, spec: ServerSpec) -> None:
-        if spec.server_group_id is not None:
-            group = self._state.find(Kind.SERVER_GROUP, spec.server_group_id)
-            if group is None or group.project_id != self._project_id:
-                raise not_found(Kind.SERVER_GROUP, spec.server_group_id)
-            if group.policy == "anti-affinity" and group.server_ids:
-                raise InvalidRequest(
-                    f"the group {group.name!r} keeps its servers on different hosts, and there is one host",
-                    driver="fake",
-                )
+    def _check_group(self, spec: ServerSpec) -> bool:
+        """Whether the group wants it on another host than the one that there is; raises NotFound."""
+        if spec.server_group_id is None:
+            return False
+        group = self._state.find(Kind.SERVER_GROUP, spec.server_group_id)
+        if group is None or group.project_id != self._project_id:
+            raise not_found(Kind.SERVER_GROUP, spec.server_group_id)
+        return group.policy == "anti-affinity" and bool(group.server_ids)
+
+    def _no_host(self) -> Fault:
+        return Fault(message="No valid host was found.", code=500, created_at=self._now())
 
     def _check_size_quotas(self, flavor: Flavor, before: Mapping[str, int]) -> None:
         for name, size in (("vcpus", flavor.vcpus), ("ram_mib", flavor.ram_mib)):
@@ -343,6 +359,16 @@ def size_used(cloud: FakeCloud, project_id: str, name: str) -> int:
     state = cloud.state
     servers = state.tables[Kind.SERVER].values()
     return sum(state.secrets[server.id][name] for server in servers if server.project_id == project_id)
+
+
+def _check_zone(spec: ServerSpec) -> None:
+    if spec.availability_zone not in (None, ZONE):
+        raise InvalidRequest(
+            f"there is no availability zone {spec.availability_zone!r}",
+            driver="fake",
+            resource=spec.name,
+            hint=f"The one that there is is {ZONE!r}.",
+        )
 
 
 def _is(status: ServerStatus) -> dict[str, Any]:

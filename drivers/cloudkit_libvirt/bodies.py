@@ -161,19 +161,49 @@ class PortBody(Body):
         return None if self.phase is Phase.CREATING else self.ip
 
 
+class Step(StrEnum):
+    """What a server is in the middle of, or waits in; all but RESIZED and RESCUED may be what a crash has left."""
+
+    RESIZING = "resizing"
+    RESIZED = "resized"
+    REVERTING = "reverting"
+    REBUILDING = "rebuilding"
+    RESCUING = "rescuing"
+    RESCUED = "rescued"
+    UNRESCUING = "unrescuing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """What a flavor makes of a server."""
+
+    flavor_id: str
+    vcpus: int
+    ram_mib: int
+    disk_bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerBody(Body):
     """A server.
 
     Attributes:
+        image_id: what its root disk is built on; None where it boots from a volume.
         vcpus, ram_mib, disk_bytes: the flavor's when the server was made; the flavor may be gone since.
         port_ids: in the order of the interfaces, written before any of them is made.
-        secret_extent: offset and length of the private host key's file on the seed disk, while it is there.
+        host_key: the fingerprint of the host key that the guest has now.
+        secret_extent: offset and length of the private host key's first file on the seed disk, while it is there.
+        key_extents: of all such files, for good: another key can be written there.
+        layers: how many overlays its root disk consists of; the guest writes to the last.
+        runs_after: whether it is to run once the step has ended.
+        before: its size before a resize that is not confirmed yet.
+        rescue_image_id: what its rescue disk is built on.
+        own_host_key: the host key of its own root disk, while it is rescued.
     """
 
     kind: ClassVar[Kind] = Kind.SERVER
 
-    image_id: str
+    image_id: str | None
     flavor_id: str
     vcpus: int
     ram_mib: int
@@ -184,6 +214,40 @@ class ServerBody(Body):
     tags: tuple[str, ...] = ()
     host_key: str | None = None
     secret_extent: tuple[int, int] | None = None
+    key_extents: tuple[tuple[int, int], ...] = ()
+    locked: bool = False
+    boot_volume_id: str | None = None
+    server_group_id: str | None = None
+    layers: int = 1
+    step: Step | None = None
+    runs_after: bool = True
+    before: Size | None = None
+    rescue_image_id: str | None = None
+    own_host_key: str | None = None
+
+    @property
+    def size(self) -> Size:
+        """Its size now."""
+        return Size(flavor_id=self.flavor_id, vcpus=self.vcpus, ram_mib=self.ram_mib, disk_bytes=self.disk_bytes)
+
+    @property
+    def key_place(self) -> tuple[int, int] | None:
+        """What ``secret_extent`` is when a host key has been written."""
+        return self.key_extents[0] if self.key_extents else None
+
+    @property
+    def image_ids(self) -> frozenset[str]:
+        """The images that its disks are built on."""
+        return frozenset(id for id in (self.image_id, self.rescue_image_id) if id is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerGroupBody(Body):
+    """A server group; its members are told by the servers' records."""
+
+    kind: ClassVar[Kind] = Kind.SERVER_GROUP
+
+    policy: str
 
 
 class PlugPhase(StrEnum):

@@ -13,6 +13,9 @@ ET.register_namespace("cloudkit", METADATA)
 _CPU_MODES = {"kvm": "host-passthrough", "qemu": "maximum"}
 """QEMU's own default lacks what distributions demand by now (x86-64-v2); emulating all that it can is no slower."""
 
+ROOT_DEVICE = "vda"
+"""What libvirt calls the disk that a server boots from."""
+
 SERIAL_LENGTH = 20
 """virtio-blk cuts the serial number here."""
 
@@ -28,7 +31,7 @@ class Nic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainSpec:
-    """What a server's domain is made of; paths are on libvirt's host."""
+    """What a server's domain is made of; paths are on libvirt's host, ``root`` is the disk that it boots from."""
 
     id: str
     project_id: str
@@ -37,9 +40,7 @@ class DomainSpec:
     arch: str
     vcpus: int
     ram_mib: int
-    disk_path: str
-    image_path: str
-    image_format: str
+    root: Element
     seed_path: str
     console_path: str
     nics: tuple[Nic, ...]
@@ -94,7 +95,7 @@ def _devices(spec: DomainSpec) -> Element:
     return node(
         "devices",
         {},
-        _root_disk(spec),
+        spec.root,
         # On virtio-scsi, as small cloud kernels have no driver for SATA.
         node("controller", {"type": "scsi", "index": "0", "model": "virtio-scsi"}),
         node(
@@ -120,21 +121,26 @@ def _devices(spec: DomainSpec) -> Element:
     )
 
 
-def _root_disk(spec: DomainSpec) -> Element:
-    backing = node(
+def image_backing(path: str, format: str) -> Element:
+    """What lies under an overlay; nothing is believed to lie under that, whatever the file's header says."""
+    return node(
         "backingStore",
         {"type": "file"},
-        node("format", {"type": spec.image_format}),
-        node("source", {"file": spec.image_path}),
+        node("format", {"type": format}),
+        node("source", {"file": path}),
         node("backingStore"),
     )
+
+
+def overlay_disk(path: str, backing: Element) -> Element:
+    """The disk that a server boots from: an overlay."""
     return node(
         "disk",
         {"type": "file", "device": "disk"},
         node("driver", {"name": "qemu", "type": "qcow2", "discard": "unmap"}),
-        node("source", {"file": spec.disk_path}),
+        node("source", {"file": path}),
         backing,
-        node("target", {"dev": "vda", "bus": "virtio"}),
+        node("target", {"dev": ROOT_DEVICE, "bus": "virtio"}),
     )
 
 

@@ -67,9 +67,9 @@ class Domains:
         domain = self.find(server_id)
         if domain is None:
             return
-        with _gone_or_off():
+        with gone_or_off():
             domain.destroy()
-        with _gone_or_off():
+        with gone_or_off():
             try:
                 domain.undefineFlags(_UNDEFINE)
             except libvirt.libvirtError as error:
@@ -80,7 +80,8 @@ class Domains:
 
 
 @contextmanager
-def _gone_or_off() -> Generator[None]:
+def gone_or_off() -> Generator[None]:
+    """Pass over that a domain is gone, or that it went off by itself in between."""
     try:
         yield
     except libvirt.libvirtError as error:

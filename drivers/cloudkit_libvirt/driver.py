@@ -25,6 +25,7 @@ from cloudkit_libvirt.networks import Networks
 from cloudkit_libvirt.pool import Pool
 from cloudkit_libvirt.ports import Ports
 from cloudkit_libvirt.records import Records
+from cloudkit_libvirt.server_groups import ServerGroups
 from cloudkit_libvirt.servers import Servers
 from cloudkit_libvirt.subnets import Subnets
 from cloudkit_libvirt.virt_type import choose
@@ -36,15 +37,23 @@ _EVERYWHERE = frozenset(
     {
         "servers.pause",
         "servers.suspend",
+        "servers.resize",
+        "servers.rebuild",
+        "servers.rescue",
+        "servers.lock",
+        "servers.update",
+        "server_groups",
         "networks.create",
         "subnets.create",
         "ports.create",
         "snapshots",
         "limits",
         "all_projects",
+        "servers.create:availability_zone",
         "servers.create:description",
         "servers.create:inject_host_key",
         "servers.create:metadata",
+        "servers.create:server_group_id",
         "servers.create:tags",
         "servers.create:user_data",
         "networks.create:mtu",
@@ -78,6 +87,7 @@ class Compute:
         self.servers = (Servers if context.simulated else GuestServers)(context, project_id)
         self.flavors = Flavors(context, project_id)
         self.key_pairs = KeyPairs(context, project_id)
+        self.server_groups = ServerGroups(context, project_id)
 
 
 class ImageService:
@@ -169,6 +179,7 @@ class LibvirtDriver:
             Kind.SERVER: self.compute.servers,
             Kind.FLAVOR: self.compute.flavors,
             Kind.KEY_PAIR: self.compute.key_pairs,
+            Kind.SERVER_GROUP: self.compute.server_groups,
             Kind.IMAGE: self.image.images,
             Kind.NETWORK: self.network.networks,
             Kind.SUBNET: self.network.subnets,

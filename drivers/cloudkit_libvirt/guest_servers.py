@@ -10,10 +10,11 @@ from typing import Any
 import libvirt
 
 from cloudkit.errors import CloudError, InvalidRequest
-from cloudkit.types import Endpoint, Image, ImageSpec
+from cloudkit.types import Endpoint, Image, ImageSpec, ServerStatus
 from cloudkit_libvirt import domain_xml, images
-from cloudkit_libvirt.bodies import PortBody, ServerBody
+from cloudkit_libvirt.bodies import PortBody
 from cloudkit_libvirt.context import Context
+from cloudkit_libvirt.domain_xml import ROOT_DEVICE
 from cloudkit_libvirt.domains import Domains
 from cloudkit_libvirt.pool import Pool
 from cloudkit_libvirt.server_build import console_name, disk_name
@@ -21,7 +22,7 @@ from cloudkit_libvirt.servers import Servers
 from cloudkit_libvirt.undo import undoing
 from cloudkit_libvirt.xml_tree import to_text
 
-ROOT_DEVICE = "vda"
+S = ServerStatus
 _JOB_POLL_S = 0.02
 
 
@@ -53,7 +54,7 @@ class GuestServers(Servers):
 
     def create_image(self, id: str, spec: ImageSpec) -> Image:
         """Copy the root disk to a new qcow2 image; a running guest goes on meanwhile."""
-        server = self._ready(self._context.records.view(), ServerBody, id)
+        server, _ = self._fitting(id, "create_image", S.ACTIVE, S.SHUTOFF, S.PAUSED, S.SUSPENDED)
         if spec.disk_format != "qcow2":
             raise InvalidRequest("images of servers are qcow2", driver="libvirt", resource=spec.name)
         body = images.body_of(spec, self._project_id, server_id=id)
@@ -61,7 +62,7 @@ class GuestServers(Servers):
         record = self._context.records.create(str(uuid.uuid4()), body)
         name = images.volume_name(record.id)
         with undoing(lambda: collection.discard(record.id)):
-            copy_disk(self._context, id, ROOT_DEVICE, disk_name(id), name)
+            copy_disk(self._context, id, ROOT_DEVICE, disk_name(id, server.body.layers - 1), name)
             done = replace(
                 body,
                 size_bytes=self._context.pool.size_bytes(name),

@@ -59,7 +59,7 @@ class Images(RecordCollection[ImageBody, Image]):
 
         def refuse_used(view: View) -> None:
             for server in view.all(ServerBody):
-                if server.body.image_id == id:
+                if id in server.body.image_ids:
                     raise InUse(
                         f"the disk of server {server.body.name!r} is built on the image",
                         driver="libvirt",

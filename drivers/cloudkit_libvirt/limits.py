@@ -13,6 +13,7 @@ from cloudkit_libvirt.bodies import (
     NetworkBody,
     PortBody,
     ServerBody,
+    ServerGroupBody,
     SnapshotBody,
     SubnetBody,
     VolumeBody,
@@ -22,6 +23,7 @@ from cloudkit_libvirt.records import View
 _COUNTED: tuple[type[Body], ...] = (
     ServerBody,
     KeyPairBody,
+    ServerGroupBody,
     ImageBody,
     NetworkBody,
     SubnetBody,

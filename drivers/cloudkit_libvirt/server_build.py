@@ -10,13 +10,14 @@ from typing import Any
 from cloudkit._hostname import hostname_of
 from cloudkit.errors import InvalidRequest
 from cloudkit.types import Nic, ServerSpec
-from cloudkit_libvirt import domain_xml, images, network_xml, seed
+from cloudkit_libvirt import domain_xml, images, network_xml, seed, server_groups
 from cloudkit_libvirt.bodies import (
     FlavorBody,
     ImageBody,
     NetworkBody,
     PortBody,
     ServerBody,
+    ServerGroupBody,
     VolumeBody,
     common_of,
     now_text,
@@ -25,6 +26,7 @@ from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.key_pairs import find_key_pair
 from cloudkit_libvirt.ports import Ports, Wish, subnet_of
 from cloudkit_libvirt.records import Record, View
+from cloudkit_libvirt.seed_network import network_data
 from cloudkit_libvirt.xml_tree import Element
 
 GIB = 1 << 30
@@ -32,9 +34,18 @@ LookUp = Callable[[View, type[Any], str], Record[Any]]
 _NATIVE_KEYS = frozenset({"domain"})
 
 
-def disk_name(server_id: str) -> str:
-    """The volume of a server's root disk."""
-    return f"ck-{server_id}.disk"
+ZONE = "nova"
+"""The one availability zone, called as Nova calls its own."""
+
+
+def disk_name(server_id: str, layer: int = 0) -> str:
+    """The volume of a layer of a server's root disk."""
+    return f"ck-{server_id}.disk{layer or ''}"
+
+
+def rescue_name(server_id: str) -> str:
+    """The volume that a rescued server boots from."""
+    return f"ck-{server_id}.rescue"
 
 
 def seed_name(server_id: str) -> str:
@@ -55,7 +66,7 @@ class Plan:
     id: str
     image: Record[ImageBody]
     flavor: Record[FlavorBody]
-    public_keys: tuple[str, ...]
+    public_keys: Mapping[str, str]
     nics: tuple[tuple[str, Nic], ...]
     alter_domain: Callable[[Element], object] | None
 
@@ -85,14 +96,17 @@ class Builder:
     def plan(self, spec: ServerSpec) -> Plan:
         """Look up and check everything, and change nothing."""
         view = self._context.records.view()
+        _check_zone(spec)
         if spec.image_id is None:
             raise InvalidRequest("a server needs an image here", driver="libvirt", resource=spec.name)
+        if spec.server_group_id is not None:
+            self._ready(view, ServerGroupBody, spec.server_group_id)
         image: Record[ImageBody] = self._ready(view, ImageBody, spec.image_id)
         flavor: Record[FlavorBody] = self._ready(view, FlavorBody, spec.flavor_id)
-        _check_fit(image.body, flavor.body)
-        keys: tuple[str, ...] = ()
+        check_fit(image.body, flavor.body)
+        keys: dict[str, str] = {}
         if spec.key_pair is not None:
-            keys = (find_key_pair(view, self._project_id, spec.key_pair).body.public_key.strip(),)
+            keys[spec.key_pair] = find_key_pair(view, self._project_id, spec.key_pair).body.public_key.strip()
         return Plan(
             spec=spec,
             id=str(uuid.uuid4()),
@@ -117,23 +131,29 @@ class Builder:
             key_pair=spec.key_pair,
             metadata=spec.metadata,
             tags=spec.tags,
+            server_group_id=spec.server_group_id,
         )
 
     def build(self, plan: Plan, body: ServerBody) -> ServerBody:
         """Make and start it; returns the body with what came to be known."""
         # A delete of the image at the same time sees this server's record, or this sees the delete.
         self._ready(self._context.records.view(), ImageBody, plan.image.id)
+        if plan.spec.server_group_id is not None:
+            server_groups.join(self._context.records, plan.spec.server_group_id, plan.id)
         ports = [self._plug(plan, port_id, nic) for port_id, nic in plan.nics]
         host_key = seed.HostKey.generate() if plan.spec.inject_host_key is not False else None
-        disk = seed.build(
-            plan.id, hostname_of(body.name, "server"), plan.public_keys, plan.spec.user_data or b"", host_key
-        )
+        disk = seed.build(self._instance(plan, body), host_key)
         self._make_volumes(plan, disk)
         element = domain_xml.domain(self._domain_spec(plan, body, ports))
         if plan.alter_domain is not None:
             plan.alter_domain(element)
         self._context.domains.define(element).create()
-        return replace(body, host_key=host_key.fingerprint if host_key else None, secret_extent=disk.secret_extent)
+        return replace(
+            body,
+            host_key=host_key.fingerprint if host_key else None,
+            key_extents=disk.key_extents,
+            secret_extent=disk.key_extents[0] if disk.key_extents else None,
+        )
 
     def teardown(self, id: str, body: ServerBody) -> None:
         """Undo all of a server but its record, from whatever state it is in."""
@@ -143,8 +163,32 @@ class Builder:
         self._unplug_volumes(id)
         for port_id in body.port_ids:
             self._ports.unplug(port_id, id)
+        if body.server_group_id is not None:
+            server_groups.leave(self._context.records, body.server_group_id, id)
+
+    def make_overlay(self, name: str, size_bytes: int, image: Record[ImageBody]) -> None:
+        """A disk built on an image."""
+        backing = self._context.pool.path(images.volume_name(image.id))
+        self._context.pool.create_overlay(name, size_bytes, backing, image.body.disk_format)
+
+    def backing(self, image: Record[ImageBody]) -> Element:
+        """What a domain is told to lie under such a disk."""
+        return domain_xml.image_backing(self._context.pool.path(images.volume_name(image.id)), image.body.disk_format)
 
     # -- parts
+
+    def _instance(self, plan: Plan, body: ServerBody) -> seed.Instance:
+        return seed.Instance(
+            id=plan.id,
+            name=body.name,
+            hostname=hostname_of(body.name, plan.id),
+            project_id=self._project_id,
+            zone=ZONE,
+            public_keys=plan.public_keys,
+            metadata=body.metadata,
+            user_data=plan.spec.user_data or b"",
+            network=network_data(self._context.records.view(), plan.port_ids),
+        )
 
     def _check_nic(self, view: View, nic: Nic) -> Nic:
         if nic.port_id is not None:
@@ -186,8 +230,7 @@ class Builder:
 
     def _make_volumes(self, plan: Plan, disk: seed.Seed) -> None:
         pool, id, image = self._context.pool, plan.id, plan.image
-        backing = pool.path(images.volume_name(image.id))
-        pool.create_overlay(disk_name(id), plan.disk_bytes, backing, image.body.disk_format)
+        self.make_overlay(disk_name(id), plan.disk_bytes, image)
         pool.create_raw(seed_name(id), len(disk.data))
         # Made beforehand, so that libvirt knows the file as a volume and it can be read through libvirt.
         pool.create_raw(console_name(id), 0)
@@ -204,9 +247,7 @@ class Builder:
             arch=self._context.arch,
             vcpus=body.vcpus,
             ram_mib=body.ram_mib,
-            disk_path=pool.path(disk_name(plan.id)),
-            image_path=pool.path(images.volume_name(plan.image.id)),
-            image_format=plan.image.body.disk_format,
+            root=domain_xml.overlay_disk(pool.path(disk_name(plan.id)), self.backing(plan.image)),
             seed_path=pool.path(seed_name(plan.id)),
             console_path=pool.path(console_name(plan.id)),
             nics=tuple(nics),
@@ -224,7 +265,18 @@ def _unplugged(body: VolumeBody, server_id: str) -> VolumeBody:
     return replace(body, plug=None, updated_at=now_text())
 
 
-def _check_fit(image: ImageBody, flavor: FlavorBody) -> None:
+def _check_zone(spec: ServerSpec) -> None:
+    if spec.availability_zone not in (None, ZONE):
+        raise InvalidRequest(
+            f"there is no availability zone {spec.availability_zone!r}",
+            driver="libvirt",
+            resource=spec.name,
+            hint=f"The one that there is is {ZONE!r}.",
+        )
+
+
+def check_fit(image: ImageBody, flavor: FlavorBody) -> None:
+    """Refuse an image that needs more than the flavor has; raises InvalidRequest."""
     disk_bytes = flavor.disk_gib * GIB
     needed = max(image.virtual_size_bytes, image.min_disk_gib * GIB)
     if disk_bytes and disk_bytes < needed:

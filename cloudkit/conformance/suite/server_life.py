@@ -257,6 +257,47 @@ class TestResize(Conformance):
             cloud.servers.resize(server, lab.flavor)
         assert cloud.servers.get(server).flavor_id == larger.id
 
+    def test_while_it_waits_to_be_confirmed_other_verbs_are_refused(self, lab: Lab, cloud: Cloud) -> None:
+        server, larger = lab.server(cloud), _larger(lab, cloud)
+        cloud.servers.resize(server, larger, confirm=False)
+        for verb in (cloud.servers.start, cloud.servers.stop, cloud.servers.reboot):
+            with pytest.raises(InvalidState):
+                verb(server)
+        with pytest.raises(InvalidState):
+            cloud.servers.resize(server, lab.flavor_of(cloud, disk_gib=lab.target.disk_gib + 2))
+        assert cloud.servers.get(server).status == "VERIFY_RESIZE"
+        cloud.servers.delete(server)
+        assert cloud.servers.find(server.name) is None
+
+    def test_a_stopped_server_is_reverted_and_stays_stopped(self, lab: Lab, cloud: Cloud) -> None:
+        server, larger = cloud.servers.stop(lab.server(cloud), hard=True), _larger(lab, cloud)
+        assert cloud.servers.resize(server, larger, confirm=False).status == "VERIFY_RESIZE"
+        reverted = cloud.servers.revert_resize(server)
+        assert (reverted.status, reverted.flavor_id) == ("SHUTOFF", lab.flavor.id)
+        assert cloud.servers.start(server).status == "ACTIVE"
+
+    def test_it_is_resized_again(self, lab: Lab, cloud: Cloud) -> None:
+        server, larger = lab.server(cloud), _larger(lab, cloud)
+        cloud.servers.resize(server, larger)
+        cloud.servers.resize(server, lab.flavor_of(cloud, disk_gib=lab.target.disk_gib + 2), confirm=False)
+        assert cloud.servers.revert_resize(server).flavor_id == larger.id
+        assert cloud.servers.reboot(server, hard=True).status == "ACTIVE"
+
+    def test_the_flavor_that_it_has_is_refused(self, lab: Lab, cloud: Cloud) -> None:
+        server = lab.server(cloud)
+        with pytest.raises(InvalidRequest):
+            cloud.servers.resize(server, lab.flavor)
+        assert cloud.servers.get(server).status == "ACTIVE"
+
+    @needs("servers.ssh")
+    def test_the_guest_keeps_its_files_and_its_disk_is_larger(self, lab: Lab, cloud: Cloud) -> None:
+        server = lab.server(cloud, networks=[lab.network], key_pair=lab.key_pair)
+        with lab.shell(server) as shell:
+            shell.run("echo kept >marker; sync", check=True)
+        larger = lab.flavor_of(cloud, disk_gib=lab.target.disk_gib + 1)
+        with lab.shell(cloud.servers.resize(server, larger)) as shell:
+            assert shell.run("cat marker").stdout == "kept\n"
+
     def test_without_a_resize_there_is_nothing_to_confirm_or_revert(self, lab: Lab, cloud: Cloud) -> None:
         server = lab.server(cloud)
         for verb in (cloud.servers.confirm_resize, cloud.servers.revert_resize):
@@ -285,16 +326,37 @@ class TestRebuild(Conformance):
         server = lab.server(cloud, networks=[lab.network])
         assert cloud.servers.rebuild(server, lab.image).addresses == server.addresses
 
+    def test_a_stopped_server_stays_stopped(self, lab: Lab, cloud: Cloud) -> None:
+        server = cloud.servers.stop(lab.server(cloud), hard=True)
+        assert cloud.servers.rebuild(server, lab.image).status == "SHUTOFF"
+
+    @needs("servers.pause")
+    def test_a_paused_server_is_not_rebuilt(self, lab: Lab, cloud: Cloud) -> None:
+        server = cloud.servers.pause(lab.server(cloud))
+        with pytest.raises(InvalidState):
+            cloud.servers.rebuild(server, lab.image)
+        assert cloud.servers.get(server).status == "PAUSED"
+
+    @needs("servers.ssh")
+    def test_the_guest_is_new_and_its_host_key_is_known(self, lab: Lab, cloud: Cloud) -> None:
+        server = lab.server(cloud, networks=[lab.network], key_pair=lab.key_pair)
+        with lab.shell(server) as shell:
+            shell.run("echo old >marker; sync", check=True)
+        with lab.shell(cloud.servers.rebuild(server, lab.image)) as shell:
+            assert shell.run("cat marker").exit_status != 0
+
     @needs("volumes.attach")
     def test_volumes_stay(self, lab: Lab, cloud: Cloud) -> None:
         server, volume = lab.server(cloud), lab.volume(cloud)
         cloud.volumes.attach(volume, server)
         assert cloud.servers.rebuild(server, lab.image).volume_ids == (volume.id,)
 
+    @needs("images.create")
     def test_it_has_the_new_image(self, lab: Lab, cloud: Cloud) -> None:
         server, image = lab.server(cloud), cloud.images.upload(lab.name(), data=bytes(4096))
         assert cloud.servers.rebuild(server, image).image_id == image.id
 
+    @needs("images.create")
     def test_an_image_that_does_not_fit_is_refused(self, lab: Lab, cloud: Cloud) -> None:
         server = lab.server(cloud)
         image = cloud.images.upload(lab.name(), data=bytes(4096), min_ram_mib=lab.flavor.ram_mib + 1)
@@ -309,6 +371,30 @@ class TestRescue(Conformance):
         server = lab.server(cloud)
         assert cloud.servers.rescue(server).status == "RESCUE"
         assert cloud.servers.unrescue(server).status == "ACTIVE"
+
+    def test_a_rescued_server_is_only_unrescued_or_deleted(self, lab: Lab, cloud: Cloud) -> None:
+        server = cloud.servers.rescue(lab.server(cloud))
+        for verb in (cloud.servers.start, cloud.servers.reboot, cloud.servers.rescue):
+            with pytest.raises(InvalidState):
+                verb(server)
+        assert cloud.servers.get(server).status == "RESCUE"
+        cloud.servers.delete(server)
+        assert cloud.servers.find(server.name) is None
+
+    def test_a_stopped_server_is_rescued(self, lab: Lab, cloud: Cloud) -> None:
+        server = cloud.servers.stop(lab.server(cloud), hard=True)
+        assert cloud.servers.rescue(server).status == "RESCUE"
+        assert cloud.servers.unrescue(server).status == "ACTIVE"
+
+    @needs("servers.ssh")
+    def test_it_is_logged_in_to_and_its_own_files_come_back(self, lab: Lab, cloud: Cloud) -> None:
+        server = lab.server(cloud, networks=[lab.network], key_pair=lab.key_pair)
+        with lab.shell(server) as shell:
+            shell.run("echo its own >marker; sync", check=True)
+        with lab.shell(cloud.servers.rescue(server)) as shell:
+            assert shell.run("true").exit_status == 0
+        with lab.shell(cloud.servers.unrescue(server)) as shell:
+            assert shell.run("cat marker").stdout == "its own\n"
 
     def test_from_another_image(self, lab: Lab, cloud: Cloud) -> None:
         server = lab.server(cloud)
@@ -334,6 +420,10 @@ class TestLock(Conformance):
         for verb in refused:
             with pytest.raises(InvalidState):
                 verb(server)
+        for name in ("pause", "suspend", "rescue"):
+            if cloud.supports(f"servers.{name}"):
+                with pytest.raises(InvalidState):
+                    getattr(cloud.servers, name)(server)
         assert cloud.servers.get(server).status == "ACTIVE"
         assert not cloud.servers.unlock(server).locked
         assert cloud.servers.stop(server, hard=True).status == "SHUTOFF"

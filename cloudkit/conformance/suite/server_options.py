@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cloudkit import Cloud, CloudError, InvalidRequest, NotFound
+from cloudkit import Cloud, CloudError, InvalidRequest, NotFound, ResourceFailed
 from cloudkit.conformance.base import Conformance, needs
 from cloudkit.conformance.lab import PUBLIC_KEY, Lab
 
@@ -67,6 +67,13 @@ class TestServerOptions(Conformance):
         assert zone
         assert lab.server(cloud, availability_zone=zone).availability_zone == zone
 
+    @needs("servers.create:availability_zone")
+    def test_an_unknown_zone_is_refused(self, lab: Lab, cloud: Cloud) -> None:
+        before = lab.inventory()
+        with pytest.raises(InvalidRequest):
+            lab.server(cloud, availability_zone=lab.name("zone"))
+        assert lab.inventory() == before
+
     @needs("servers.create:security_group_ids", "security_groups", "networks.create", "subnets.create")
     def test_its_ports_are_in_its_security_groups(self, lab: Lab, cloud: Cloud) -> None:
         group = cloud.security_groups.create(lab.name("group"))
@@ -93,6 +100,36 @@ class TestServerOptions(Conformance):
         assert cloud.server_groups.get(group).server_ids == (server.id,)
         cloud.servers.delete(server)
         assert cloud.server_groups.get(group).server_ids == ()
+
+    @needs("servers.create:server_group_id", "server_groups")
+    @pytest.mark.parametrize("policy", ["affinity", "soft-affinity", "soft-anti-affinity"])
+    def test_a_second_server_joins_it(self, lab: Lab, cloud: Cloud, policy: str) -> None:
+        group = cloud.server_groups.create(lab.name("group"), policy=policy)
+        servers = [lab.server(cloud, server_group=group) for _ in range(2)]
+        assert sorted(cloud.server_groups.get(group).server_ids) == sorted(server.id for server in servers)
+
+    @needs("servers.create:server_group_id", "server_groups")
+    def test_without_another_host_none_is_kept_apart(self, lab: Lab, cloud: Cloud) -> None:
+        group = cloud.server_groups.create(lab.name("group"), policy="anti-affinity")
+        members = {lab.server(cloud, server_group=group).id}
+        refused: list[str | None] = []
+        try:
+            members.add(lab.server(cloud, server_group=group).id)
+        except ResourceFailed as error:
+            refused.append(error.fault)
+        assert not refused or "No valid host was found" in str(refused)
+        assert set(cloud.server_groups.get(group).server_ids) == members
+        # What the first one leaves is free for the next.
+        for id in members:
+            cloud.servers.delete(id)
+        assert lab.server(cloud, server_group=group).status == "ACTIVE"
+
+    @needs("servers.create:server_group_id", "server_groups")
+    def test_a_server_group_that_is_not_there_is_not_found(self, lab: Lab, cloud: Cloud, other: Cloud) -> None:
+        theirs = other.server_groups.create(lab.name("group"), policy="affinity")
+        for group in (NOBODY, theirs.id):
+            with pytest.raises(NotFound):
+                lab.server(cloud, server_group=group)
 
     @needs("servers.create:boot_volume_id", "volumes.create:image_id")
     def test_it_boots_from_a_volume(self, lab: Lab, cloud: Cloud) -> None:

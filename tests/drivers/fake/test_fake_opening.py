@@ -138,8 +138,9 @@ def test_server_groups_know_their_servers(cloud: Cloud, image: cloudkit.Image) -
     arguments = {"image": image, "flavor": "m1.tiny", "networks": "none", "server_group": group}
     server = cloud.servers.create("a", **arguments)
     assert cloud.server_groups.get(group).server_ids == (server.id,)
-    with pytest.raises(cloudkit.InvalidRequest, match="one host"):
+    with pytest.raises(cloudkit.ResourceFailed, match="No valid host") as raised:
         cloud.servers.create("b", **arguments)
+    assert raised.value.console_tail is None
     cloud.servers.delete(server)
     assert cloud.server_groups.get(group).server_ids == ()
     cloud.server_groups.delete(group)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import libvirt
 import pytest
 from specs import (
     flavor_spec,
@@ -17,13 +18,14 @@ from specs import (
     make_network,
     network_spec,
     port_spec,
+    preset_image,
     server_spec,
     subnet_spec,
     volume_spec,
 )
 
 from cloudkit.driver import EVERYTHING
-from cloudkit.types import Nic, SnapshotSpec
+from cloudkit.types import Nic, ServerStatus, SnapshotSpec
 from cloudkit_libvirt.blobs import MemoryBlobs
 from cloudkit_libvirt.domains import Domains
 from cloudkit_libvirt.pool import Pool
@@ -37,6 +39,9 @@ STEPS: tuple[tuple[type[Any], str], ...] = (
     (Pool, "delete"),
     (Domains, "define"),
     (Domains, "remove"),
+    (libvirt.virDomain, "create"),
+    (libvirt.virDomain, "destroy"),
+    (libvirt.virDomain, "shutdown"),
     (Subnets, "_define"),
     (Subnets, "_undefine"),
 )
@@ -62,7 +67,7 @@ class Killer:
         def guarded(*arguments: Any, **options: Any) -> Any:
             if self.left is not None:
                 if self.left == 0:
-                    if self.halfway and step.__name__ == "create":
+                    if self.halfway and step.__name__ == "create" and isinstance(arguments[0], MemoryBlobs):
                         take_only(*arguments)
                     raise Killed
                 self.left -= 1
@@ -156,3 +161,105 @@ def test_killed_while_deleting(
     make(driver)
     assert until_survived(killer, lambda: delete_all(driver), check) > 10
     assert left() == []
+
+
+class Reshaped:
+    """A server, and the ways to change it whose steps a dead client may leave half-done."""
+
+    def __init__(self, driver: Any, running: bool) -> None:
+        self.driver = driver
+        self.servers = driver.compute.servers
+        self.image = preset_image(driver)
+        self.small = driver.compute.flavors.create(flavor_spec("small"))
+        self.large = driver.compute.flavors.create(flavor_spec("large", disk_gib=2, ram_mib=256))
+        self.id = self.servers.create(server_spec(driver, self.small)).id
+        if not running:
+            self.servers.stop(self.id, hard=True)
+        self.wanted = ServerStatus.ACTIVE if running else ServerStatus.SHUTOFF
+
+    def resize(self) -> None:
+        self.servers.resize(self.id, self.large.id)
+        self.servers.confirm_resize(self.id)
+
+    def revert(self) -> None:
+        self.servers.resize(self.id, self.large.id)
+        self.servers.revert_resize(self.id)
+
+    def rebuild(self) -> None:
+        self.servers.rebuild(self.id, self.image.id)
+
+    def rescue(self) -> None:
+        self.servers.rescue(self.id, None)
+        self.servers.unrescue(self.id)
+        self.wanted = ServerStatus.ACTIVE
+
+    def take_up(self) -> None:
+        """What the next client does, told by the status alone."""
+        server = self.servers.get(self.id)
+        if server.status in (ServerStatus.RESIZE, ServerStatus.VERIFY_RESIZE, ServerStatus.REVERT_RESIZE):
+            self.servers.revert_resize(self.id)
+        elif server.status is ServerStatus.REBUILD:
+            self.servers.rebuild(self.id, self.image.id)
+        elif server.status is ServerStatus.RESCUE or server.task == "rescuing":
+            self.servers.unrescue(self.id)
+
+    def check(self) -> None:
+        server = self.servers.get(self.id)
+        assert (server.task, server.fault) == (None, None)
+        assert server.status in (self.wanted, ServerStatus.ACTIVE, ServerStatus.SHUTOFF)
+        domain = self.driver.native.lookupByUUIDString(self.id)
+        flavor = self.large if server.flavor_id == self.large.id else self.small
+        assert domain.maxMemory() == flavor.ram_mib << 10
+        # All disks that the domain names are there, and none that it does not name.
+        files = {line.split("'")[1] for line in domain.XMLDesc().splitlines() if "<source file=" in line}
+        assert {path.rpartition("/")[2] for path in files if self.id in path} == {
+            name for name in self.driver._context.pool.names() if name.startswith(f"ck-{self.id}.")
+        } - {f"ck-{self.id}.console"}
+        self.servers.reboot(self.id, hard=True)
+        assert self.servers.get(self.id).status is ServerStatus.ACTIVE
+        self.servers.stop(self.id, hard=True)
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+@pytest.mark.parametrize("verb", ["resize", "revert", "rebuild", "rescue"])
+def test_killed_while_reshaping(
+    driver: Any, left: Callable[[], list[str]], killer: Killer, verb: str, running: bool
+) -> None:
+    servers: list[Reshaped] = []
+
+    def task() -> None:
+        killer.left, steps = None, killer.left
+        servers.append(Reshaped(driver, running))
+        killer.left = steps
+        getattr(servers[-1], verb)()
+
+    def check() -> None:
+        servers[-1].take_up()
+        servers[-1].check()
+        delete_all(driver)
+        assert left() == []
+
+    assert until_survived(killer, task, check) > 5
+    servers[-1].check()
+    delete_all(driver)
+    assert left() == []
+
+
+@pytest.mark.parametrize("verb", ["resize", "rebuild", "rescue"])
+def test_a_reshaping_that_was_not_finished_is_deleted(
+    driver: Any, left: Callable[[], list[str]], killer: Killer, verb: str
+) -> None:
+    server: list[Reshaped] = []
+
+    def task() -> None:
+        killer.left, steps = None, killer.left
+        server.append(Reshaped(driver, True))
+        killer.left = steps
+        getattr(server[-1], verb)()
+
+    def check() -> None:
+        delete_all(driver)
+        assert left() == []
+
+    until_survived(killer, task, check)
+    check()

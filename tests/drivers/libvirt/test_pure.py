@@ -169,8 +169,9 @@ class TestAddresses:
 
 def domain_spec(**fields: object) -> domain_xml.DomainSpec:
     values = {"id": NETWORK_ID, "project_id": "p", "title": "t", "type": "qemu", "arch": "x86_64", "vcpus": 1,
-              "ram_mib": 128, "disk_path": "/d", "image_path": "/i", "image_format": "raw", "seed_path": "/s",
-              "console_path": "/c", "nics": (domain_xml.Nic(mac="52:54:00:00:00:01", network="n"),)}  # fmt: skip
+              "ram_mib": 128, "root": domain_xml.overlay_disk("/d", domain_xml.image_backing("/i", "raw")),
+              "seed_path": "/s", "console_path": "/c",
+              "nics": (domain_xml.Nic(mac="52:54:00:00:00:01", network="n"),)}  # fmt: skip
     return domain_xml.DomainSpec(**{**values, **fields})  # type: ignore[arg-type]
 
 

@@ -1,0 +1,39 @@
+"""The network as a config drive tells it (Nova's network_data.json), for guests that ask no DHCP server."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import Any
+
+from cloudkit_libvirt.bodies import NetworkBody, PortBody, SubnetBody
+from cloudkit_libvirt.records import View
+
+
+def network_data(view: View, port_ids: tuple[str, ...]) -> dict[str, Any]:
+    """Links, networks and name servers of a server with these ports."""
+    links: list[dict[str, Any]] = []
+    networks: list[dict[str, Any]] = []
+    services: dict[str, dict[str, str]] = {}
+    for index, id in enumerate(port_ids):
+        port = view.get(PortBody, id).body
+        network = view.get(NetworkBody, port.network_id).body
+        link = f"tap{id[:11]}"
+        links.append(
+            {"id": link, "vif_id": id, "type": "phy", "ethernet_mac_address": port.mac, "mtu": network.mtu or 1500}
+        )
+        subnet = view.find(SubnetBody, port.subnet_id) if port.subnet_id else None
+        if subnet is None or port.ip is None:
+            continue
+        how = {"type": "ipv4_dhcp"} if subnet.body.dhcp else _static(port.ip, subnet.body)
+        networks.append({"id": f"network{index}", "link": link, "network_id": port.network_id, **how})
+        services.update({address: {"type": "dns", "address": address} for address in subnet.body.dns})
+    return {"links": links, "networks": networks, "services": list(services.values())}
+
+
+def _static(ip: str, subnet: SubnetBody) -> dict[str, Any]:
+    routes: list[dict[str, str]] = []
+    if subnet.gateway_ip is not None:
+        everything = str(IPv4Network(0).network_address)
+        routes.append({"network": everything, "netmask": everything, "gateway": subnet.gateway_ip})
+    netmask = str(IPv4Network(subnet.cidr).netmask)
+    return {"type": "ipv4", "ip_address": ip, "netmask": netmask, "routes": routes}
