@@ -38,6 +38,8 @@ class Creation(TypedDict, total=False):
 
     wait: bool
     timeout_s: float | None
+    on_failure: OnFailure
+    on_progress: OnProgress | None
 
 
 class Creating(Waiting[V]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -30,7 +31,7 @@ class Images(Updatable[Image]):
             raise InvalidRequest("the image is empty", driver="fake", resource=spec.name)
         if size_bytes is not None and len(content) != size_bytes:
             raise InvalidRequest(f"{size_bytes} bytes were announced, and {len(content)} came", driver="fake")
-        return self._create(spec, content, _virtual_size(content, spec.disk_format))
+        return self._create(spec, content, _virtual_size(content, spec))
 
     @request
     def _create(self, spec: ImageSpec, content: bytes, virtual_size: int) -> Image:
@@ -113,15 +114,27 @@ class Images(Updatable[Image]):
         )
 
 
-def _virtual_size(content: bytes, disk_format: str) -> int:
+def _virtual_size(content: bytes, spec: ImageSpec) -> int:
     """The size that a guest sees; raises InvalidRequest for what is not of its format."""
-    if disk_format not in image_format.SUPPORTED:
+    if spec.container_format != "bare" or spec.disk_format not in image_format.SUPPORTED:
         # As Glance, which takes what it has no inspector for as it is.
         return len(content)
-    info = image_format.inspect(content[: image_format.HEADER_BYTES], disk_format)
-    return info.virtual_size_bytes or -(-len(content) // 512) * 512
+    size = image_format.inspect_file(io.BytesIO(content), spec.disk_format).virtual_size_bytes
+    assert size is not None
+    return size
 
 
 def empty_qcow2(virtual_size: int) -> bytes:
     """A qcow2 image without any data (QEMU's docs/interop/qcow2.txt, version 2)."""
-    return struct.pack(">4sIQIIQIIQQIIQ", b"QFI\xfb", 2, 0, 0, 16, virtual_size, 0, 1, 0x30000, 0x10000, 1, 0, 0)
+    bits = 14
+    cluster = 1 << bits
+    covered_by_l1_entry = cluster * (cluster // 8)
+    entries = -(-virtual_size // covered_by_l1_entry)
+    used = 3 + -(-entries * 8 // cluster)
+    header = struct.pack(
+        ">4sIQIIQIIQQIIQ", b"QFI\xfb", 2, 0, 0, bits, virtual_size, 0, entries, 3 * cluster, cluster, 1, 0, 0
+    )
+    refcount_table = struct.pack(">Q", 2 * cluster)
+    refcounts = struct.pack(f">{used}H", *[1] * used)
+    tables = (header, refcount_table, refcounts, bytes(entries * 8))
+    return b"".join(table + bytes(-len(table) % cluster) for table in tables)

@@ -37,6 +37,13 @@ def _absolute_path(value: Any) -> str:
     return value
 
 
+def _gib(value: Any) -> int:
+    size = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 1 << 16:
+        raise ValueError("it must be a whole number from 1 to 65536")
+    return size
+
+
 # Keys that libvirt's own URIs take; see "Remote URI reference" in libvirt's documentation.
 _URI_KEYS = (
     "authfile",
@@ -72,6 +79,7 @@ PLUGIN = DriverPlugin(
             default="/var/lib/libvirt/cloudkit",
         ),
         Option("virt_type", "auto, kvm, or qemu for emulation", parse=_virt_type, default="auto"),
+        Option("max_image_gib", "the largest disk that an image may be", parse=_gib, default=2048),
     ),
     extra="libvirt",
     requires=("libvirt", "pycdlib", "cryptography"),

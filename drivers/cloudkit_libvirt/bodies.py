@@ -80,7 +80,11 @@ class KeyPairBody(Body):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageBody(Body):
-    """An image; sizes are 0 until they are known."""
+    """An image; sizes are 0 until they are known.
+
+    Attributes:
+        has_base: servers' disks are built on a converted copy, and not on the volume that holds the image's bytes.
+    """
 
     kind: ClassVar[Kind] = Kind.IMAGE
 
@@ -95,6 +99,7 @@ class ImageBody(Body):
     server_id: str | None = None
     metadata: FrozenMap = EMPTY_MAP
     tags: tuple[str, ...] = ()
+    has_base: bool = False
 
     @property
     def public(self) -> bool:

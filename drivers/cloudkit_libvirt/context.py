@@ -18,6 +18,7 @@ class Context:
     Attributes:
         domain_type: ``kvm``, ``qemu`` or ``test``.
         simulated: libvirt's test driver, whose volumes hold no bytes.
+        max_image_bytes: the largest virtual size of an image that is taken.
         plug_lock: choosing a disk's name and plugging it in is one step within a process.
     """
 
@@ -29,4 +30,5 @@ class Context:
     domain_type: str
     arch: str
     simulated: bool
+    max_image_bytes: int
     plug_lock: threading.Lock = field(default_factory=threading.Lock)

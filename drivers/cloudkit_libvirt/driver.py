@@ -268,6 +268,7 @@ def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context
         domain_type="test" if simulated else choose(options["virt_type"], capabilities, connection.host is None),
         arch=parse(capabilities).findtext("host/cpu/arch") or "x86_64",
         simulated=simulated,
+        max_image_bytes=options["max_image_gib"] << 30,
     )
     if simulated:
         images.add_preset(context)

@@ -1,25 +1,25 @@
-"""Images: one volume each, checked before any tool opens it."""
+"""Images: one volume with the bytes that were uploaded, and one with a fresh qcow2 that servers are built on."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
+import errno
+import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import BinaryIO
 
-from cloudkit import image_format
 from cloudkit.errors import InUse, InvalidRequest
 from cloudkit.types import Image, ImageSpec, ImageStatus, Visibility
+from cloudkit_libvirt import image_intake
 from cloudkit_libvirt.bodies import ImageBody, Phase, ServerBody, common_of, now_text
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.undo import undoing
 
-CHUNK_BYTES = 1 << 20
+WORTH_ASKING_BYTES = 1 << 30
 _STATUS = {
     Phase.CREATING: ImageStatus.SAVING,
     Phase.READY: ImageStatus.ACTIVE,
@@ -32,6 +32,18 @@ PRESET_ID = "7e57ab1e-0000-4000-8000-000000000001"
 def volume_name(image_id: str) -> str:
     """The volume of an image."""
     return f"ck-{image_id}.image"
+
+
+def base_name(image_id: str) -> str:
+    """The volume that servers' disks are built on, where that is not the image's own."""
+    return f"ck-{image_id}.base"
+
+
+def disk_of(image: Record[ImageBody]) -> tuple[str, str]:
+    """The volume that a server's disk is built on, and its format: never what somebody uploaded, but a copy."""
+    if image.body.has_base:
+        return base_name(image.id), "qcow2"
+    return volume_name(image.id), image.body.disk_format
 
 
 def body_of(spec: ImageSpec, project_id: str, server_id: str | None = None) -> ImageBody:
@@ -71,7 +83,7 @@ class Images(RecordCollection[ImageBody, Image]):
 
     def discard(self, id: str) -> None:
         """Remove all of an image, from whatever state it is in."""
-        self._context.pool.delete_all(volume_name(id))
+        self._context.pool.delete_all(f"ck-{id}.")
         self._context.records.remove(ImageBody, id)
 
     def value(self, record: Record[ImageBody]) -> Image:
@@ -99,29 +111,25 @@ class UploadedImages(Images):
     """Images where volumes hold bytes."""
 
     def create(self, spec: ImageSpec, data: BinaryIO, size_bytes: int | None) -> Image:
-        """Check the header, then stream into the pool."""
-        header = _read_header(data)
-        if not header:
-            raise InvalidRequest("the image is empty", driver="libvirt", resource=spec.name)
-        info = image_format.inspect(header, spec.disk_format)
+        """Take the bytes aside, check and convert them, then store both what was given and what servers get."""
         if spec.container_format != "bare":
             raise InvalidRequest(f"containers ({spec.container_format!r}) are not taken, only bare disks")
-        body = body_of(spec, self._project_id)
-        record = self._context.records.create(str(uuid.uuid4()), body)
-        with undoing(lambda: self.discard(record.id)):
-            source = _Counted(header, data)
-            name = volume_name(record.id)
-            self._context.pool.create_raw(name, size_bytes or len(header))
-            self._context.pool.upload(name, source)
-            if size_bytes is not None and source.size != size_bytes:
-                raise InvalidRequest(f"{size_bytes} bytes were announced, and {source.size} came")
-            done = replace(
-                body,
-                size_bytes=source.size,
-                virtual_size_bytes=info.virtual_size_bytes or -(-source.size // 512) * 512,
-                checksum=f"sha512:{source.digest.hexdigest()}",
-            )
-            return self.value(self.finish(record, done))
+        limit = self._context.max_image_bytes
+        with image_intake.accepted(data, spec.disk_format, size_bytes, limit) as image:
+            self._check_room(image.size_bytes + image_intake.size_of(image.base))
+            body = body_of(spec, self._project_id)
+            record = self._context.records.create(str(uuid.uuid4()), body)
+            with undoing(lambda: self.discard(record.id)):
+                self._store(volume_name(record.id), image.original)
+                self._store(base_name(record.id), image.base)
+                done = replace(
+                    body,
+                    size_bytes=image.size_bytes,
+                    virtual_size_bytes=image.virtual_size_bytes,
+                    checksum=image.checksum,
+                    has_base=True,
+                )
+                return self.value(self.finish(record, done))
 
     def download(self, id: str) -> Iterator[bytes]:
         """The bytes as they were uploaded."""
@@ -129,34 +137,17 @@ class UploadedImages(Images):
         self._ready(view, ImageBody, id)
         return self._context.pool.download(volume_name(id))
 
+    def _store(self, name: str, file: BinaryIO) -> None:
+        self._context.pool.create_raw(name, image_intake.size_of(file))
+        self._context.pool.upload(name, image_intake.pieces(file))
 
-class _Counted:
-    """Pieces of a stream, counted and hashed as they pass."""
-
-    def __init__(self, header: bytes, rest: BinaryIO) -> None:
-        self._header = header
-        self._rest = rest
-        self.size = 0
-        self.digest = hashlib.sha512()
-
-    def __iter__(self) -> Iterator[bytes]:
-        piece = self._header
-        while piece:
-            self.size += len(piece)
-            self.digest.update(piece)
-            yield piece
-            piece = self._rest.read(CHUNK_BYTES)
-
-
-def _read_header(data: BinaryIO) -> bytes:
-    """The start of a stream, which may give less at a time than it is asked for."""
-    header = io.BytesIO()
-    while header.tell() < image_format.HEADER_BYTES:
-        piece = data.read(image_format.HEADER_BYTES - header.tell())
-        if not piece:
-            break
-        header.write(piece)
-    return header.getvalue()
+    def _check_room(self, size_bytes: int) -> None:
+        """Refuse what will not fit, before hours are spent on it; what is small finds that out itself."""
+        if size_bytes < WORTH_ASKING_BYTES:
+            return
+        free = self._context.pool.free_bytes()
+        if free is not None and free < size_bytes:
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {size_bytes >> 20} MiB are needed")
 
 
 def add_preset(context: Context) -> None:

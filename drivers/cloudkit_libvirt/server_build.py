@@ -168,12 +168,13 @@ class Builder:
 
     def make_overlay(self, name: str, size_bytes: int, image: Record[ImageBody]) -> None:
         """A disk built on an image."""
-        backing = self._context.pool.path(images.volume_name(image.id))
-        self._context.pool.create_overlay(name, size_bytes, backing, image.body.disk_format)
+        base, format = images.disk_of(image)
+        self._context.pool.create_overlay(name, size_bytes, self._context.pool.path(base), format)
 
     def backing(self, image: Record[ImageBody]) -> Element:
         """What a domain is told to lie under such a disk."""
-        return domain_xml.image_backing(self._context.pool.path(images.volume_name(image.id)), image.body.disk_format)
+        base, format = images.disk_of(image)
+        return domain_xml.image_backing(self._context.pool.path(base), format)
 
     # -- parts
 

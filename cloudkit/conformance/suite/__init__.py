@@ -7,6 +7,7 @@ from cloudkit.conformance.suite.capabilities import TestCapabilities
 from cloudkit.conformance.suite.cloud import TestAllProjects, TestClosing, TestCloud, TestLimits
 from cloudkit.conformance.suite.errors import TestErrors
 from cloudkit.conformance.suite.flavors import TestFlavors, TestKeyPairs, TestServerGroups
+from cloudkit.conformance.suite.image_bytes import TestChecksums, TestDangerousImages
 from cloudkit.conformance.suite.images import (
     TestBadImages,
     TestDownload,
@@ -44,10 +45,12 @@ __all__ = [
     "TestBadServers",
     "TestBatches",
     "TestCapabilities",
+    "TestChecksums",
     "TestClones",
     "TestClosing",
     "TestCloud",
     "TestConsole",
+    "TestDangerousImages",
     "TestDownload",
     "TestErrors",
     "TestEveryKind",
