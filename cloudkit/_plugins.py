@@ -74,7 +74,8 @@ def open_driver(plugin: DriverPlugin, request: OpenRequest) -> Driver:
             driver=plugin.name,
             hint=f"Upgrade {'cloudkit-sdk' if plugin.api > DRIVER_API else 'the driver'}.",
         )
-    _import_requirements(plugin)
+    if missing := missing_extra(plugin):
+        raise missing from missing.__cause__
     try:
         driver = plugin.open(request)
     except CloudError as error:
@@ -110,18 +111,22 @@ def _entry_point(name: str) -> EntryPoint:
     raise ConfigError(f"there is no driver {name!r}", hint=suggest(name, known_drivers()))
 
 
-def _import_requirements(plugin: DriverPlugin) -> None:
+def missing_extra(plugin: DriverPlugin) -> MissingExtra | None:
+    """The error for the first module that a driver needs and that cannot be imported."""
     for module in plugin.requires:
         try:
             importlib.import_module(module)
         except ImportError as error:
             # Also raised by a module that is there, but lacks its shared library: the text tells which it is.
-            raise MissingExtra(
+            missing = MissingExtra(
                 f"it needs the Python module {module!r}, which cannot be imported",
                 driver=plugin.name,
                 fault=str(error),
                 hint=_install(plugin.extra) if plugin.extra else "Install what the driver's distribution names.",
-            ) from error
+            )
+            missing.__cause__ = error
+            return missing
+    return None
 
 
 def _install(extra: str) -> str:

@@ -25,9 +25,10 @@ Rules for every method:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Collection as AnyCollection
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from cloudkit.errors import CloudError
 from cloudkit.types import (
@@ -66,6 +67,9 @@ from cloudkit.types import (
     VolumeSpec,
     VolumeType,
 )
+
+if TYPE_CHECKING:
+    from cloudkit.host import Check, Need
 
 DRIVER_API = 1
 """The version of this contract. A driver states the one it was written for; new groups do not change it."""
@@ -594,6 +598,9 @@ class DriverPlugin:
         address_query: keys of a URL's query that belong to ``address``, as libvirt's own ``socket``; all others
             are options.
         story: what the demo uses where the profile's ``[story]`` table is silent.
+        host_needs: what it needs of the machine that it is opened on; None for nothing beyond Python.
+        examine: what ``cloudkit doctor`` is told of the cloud itself; it changes nothing there, and raises nothing.
+            None: the doctor opens the cloud and lists its flavors.
     """
 
     name: str
@@ -604,6 +611,8 @@ class DriverPlugin:
     requires: tuple[str, ...] = ()
     address_query: tuple[str, ...] = ()
     story: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    host_needs: Callable[[OpenRequest], AnyCollection[Need]] | None = None
+    examine: Callable[[OpenRequest], Iterable[Check]] | None = None
 
 
 def check_declaration(driver: Driver) -> None:

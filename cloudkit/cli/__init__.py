@@ -6,13 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cloudkit.cli import demo, sweep
+from cloudkit.cli import demo, doctor, sweep
 
 INTERRUPTED = 130
 """What shells report for a program that Ctrl-C ended: 128 + SIGINT."""
 
 _COMMANDS = {
     "demo": (demo, "run the story on a cloud and show each step"),
+    "doctor": (doctor, "check whether this machine, or a cloud, can do what is needed"),
     "sweep": (sweep, "list what scopes have left behind, and delete it"),
 }
 

@@ -10,13 +10,28 @@ from typing import TYPE_CHECKING, Any
 from cloudkit.driver import DRIVER_API, DriverPlugin, Option
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from cloudkit.driver import Driver, OpenRequest
+    from cloudkit.host import Check, Need
 
 
 def _open(request: OpenRequest) -> Driver:
     from cloudkit_libvirt.driver import open_driver
 
     return open_driver(request)
+
+
+def _host_needs(request: OpenRequest) -> Collection[Need]:
+    from cloudkit_libvirt.needs import host_needs
+
+    return host_needs(request)
+
+
+def _examine(request: OpenRequest) -> Iterable[Check]:
+    from cloudkit_libvirt.doctor import examine
+
+    return examine(request)
 
 
 def _virt_type(value: Any) -> str:
@@ -86,4 +101,6 @@ PLUGIN = DriverPlugin(
     address_query=_URI_KEYS,
     # The guest's image has no default: it must come from the profile.
     story={"user": "root", "image": None},
+    host_needs=_host_needs,
+    examine=_examine,
 )

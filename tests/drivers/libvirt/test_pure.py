@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import threading
 import time
+from dataclasses import replace
 from ipaddress import IPv4Network
-from pathlib import Path
 
 import libvirt
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudkit.errors import Busy, CloudError, InvalidRequest, NotFound, QuotaExceeded, Unavailable
+from cloudkit.host.kvm import KvmFacts
 from cloudkit.types import Kind, ServerStatus
 from cloudkit_libvirt import addresses, domain_xml, network_xml
 from cloudkit_libvirt.bodies import Phase, SubnetBody
@@ -21,7 +23,7 @@ from cloudkit_libvirt.errors import translate
 from cloudkit_libvirt.events import Changes
 from cloudkit_libvirt.host_routes import parse_routes
 from cloudkit_libvirt.status import STATES, DomainState, status_of
-from cloudkit_libvirt.virt_type import HostFacts, choose, decide
+from cloudkit_libvirt.virt_type import choose
 from cloudkit_libvirt.xml_tree import parse, to_text
 
 NETWORK_ID = "0f0f0f0f-aaaa-4bbb-8ccc-ffffffffffff"
@@ -81,40 +83,36 @@ class TestStatus:
 
 
 class TestVirtType:
-    GOOD = HostFacts("x86_64", frozenset({"vmx"}), frozenset({"kvm_intel"}), True)
+    WITHOUT, OFFERS = "<capabilities/>", "<capabilities><guest><domain type='kvm'/></guest></capabilities>"
+    GOOD = KvmFacts("x86_64", frozenset({"vmx"}), frozenset({"kvm_intel"}), None, 12)
 
-    def test_kvm_needs_flag_module_and_device(self) -> None:
-        assert decide(self.GOOD)[0] == "kvm"
-        for bad in (
-            HostFacts("x86_64", frozenset({"hypervisor"}), frozenset({"kvm_intel"}), True),
-            HostFacts("x86_64", frozenset({"svm"}), frozenset(), True),
-            HostFacts("x86_64", frozenset({"svm"}), frozenset({"kvm_amd"}), False),
-        ):
-            assert decide(bad)[0] == "qemu"
-
-    def test_other_processors_have_no_such_flags(self) -> None:
-        assert decide(HostFacts("aarch64", frozenset(), frozenset(), True))[0] == "kvm"
-        assert decide(HostFacts("s390x", frozenset(), frozenset(), False))[0] == "qemu"
-
-    def test_facts_are_read(self, tmp_path: Path) -> None:
-        (tmp_path / "proc").mkdir()
-        (tmp_path / "proc/cpuinfo").write_text("processor: 0\nflags\t\t: fpu svm\nbugs: x\n")
-        (tmp_path / "sys/module/kvm_amd").mkdir(parents=True)
-        (tmp_path / "dev").mkdir()
-        (tmp_path / "dev/kvm").touch()
-        facts = HostFacts.read(tmp_path)
-        assert facts.cpu_flags == {"fpu", "svm"}
-        assert facts.kvm_modules == {"kvm_amd"}
-        assert facts.dev_kvm_usable
+    def facts(self, monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
+        """What is read of this host."""
+        facts = replace(self.GOOD, **changes)  # type: ignore[arg-type]
+        monkeypatch.setattr(KvmFacts, "read", lambda _tree: facts)
 
     def test_choice(self, caplog: pytest.LogCaptureFixture) -> None:
-        without, offers = "<capabilities/>", "<capabilities><guest><domain type='kvm'/></guest></capabilities>"
         with caplog.at_level("INFO", "cloudkit.libvirt"):
-            assert choose("auto", without, local=True) == "qemu"
-            assert choose("auto", offers, local=False) == "kvm"
+            assert choose("auto", self.WITHOUT, local=True) == "qemu"
+            assert choose("auto", self.OFFERS, local=False) == "kvm"
         assert ["emulation" in record.getMessage() for record in caplog.records] == [True, False]
-        assert choose("qemu", offers, local=True) == "qemu"
-        assert choose("kvm", without, local=True) == "kvm"
+        assert choose("qemu", self.OFFERS, local=True) == "qemu"
+        assert choose("kvm", self.WITHOUT, local=True) == "kvm"
+
+    def test_a_local_host_is_looked_at(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.facts(monkeypatch)
+        assert choose("auto", self.OFFERS, local=True) == "kvm"
+        self.facts(monkeypatch, cpu_flags=frozenset({"hypervisor"}))
+        assert choose("auto", self.OFFERS, local=True) == "qemu"
+
+    def test_a_device_forbidden_to_this_user_says_nothing_of_the_systems_qemu(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.facts(monkeypatch, device_problem=errno.EACCES)
+        assert choose("auto", self.OFFERS, local=True) == "kvm"
+        assert choose("auto", self.OFFERS, local=True, own_user=True) == "qemu"
+        self.facts(monkeypatch, device_problem=errno.ENOENT)
+        assert choose("auto", self.OFFERS, local=True) == "qemu"
 
 
 class TestAddresses:
