@@ -17,6 +17,7 @@ from cloudkit_libvirt.blobs import BlobStore, MemoryBlobs, PoolBlobs
 from cloudkit_libvirt.connection import Connection
 from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.domains import Domains
+from cloudkit_libvirt.explain import explained
 from cloudkit_libvirt.flavors import Flavors
 from cloudkit_libvirt.guest_servers import GuestServers
 from cloudkit_libvirt.key_pairs import KeyPairs
@@ -160,7 +161,8 @@ class LibvirtDriver:
 
     def translate(self, error: Exception) -> CloudError:
         """The CloudError for what libvirt raised."""
-        return errors.translate(error, self._context.pool.free_bytes)
+        translated = errors.translate(error, self._context.pool.free_bytes)
+        return explained(translated, self._context.connection.host is None)
 
     def now(self) -> float:
         """Guests live in real time."""
@@ -244,7 +246,7 @@ def open_driver(request: OpenRequest) -> Driver:
         raise
     except Exception as error:
         connection.close()
-        raise errors.translate(error, lambda: None) from error
+        raise explained(errors.translate(error, lambda: None), connection.host is None) from error
 
 
 def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context:

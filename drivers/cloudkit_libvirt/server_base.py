@@ -31,7 +31,7 @@ _PRESS_S = 2.0
 
 _KVM_HINT = (
     "Under KVM a guest that is halted before it printed anything mostly means that this host's KVM cannot really "
-    "run guests: set the option virt_type=qemu."
+    "run guests: set the option virt_type=qemu. `cloudkit doctor` tells more: check kvm."
 )
 
 

@@ -13,6 +13,10 @@ import libvirt
 import pytest
 from bed import LibvirtBed
 from conftest import profile_text
+from saved_guest import connect, deleting_all
+
+from cloudkit import CloudError, host
+from cloudkit.host import Level
 
 FOREIGN = """
 <domain type='qemu'>
@@ -88,6 +92,19 @@ def test_what_is_not_ours_and_what_is_torn_is_named(bed: LibvirtBed, profile: st
         domain.undefine()
         for volume in volumes:
             volume.delete()
+
+
+def test_a_create_that_kvm_cannot_serve_names_the_check(bed: LibvirtBed) -> None:
+    if host.examine("kvm").level is Level.OK:
+        pytest.skip("KVM looks usable here")
+    with connect(bed, virt_type="kvm") as cloud, deleting_all(cloud):
+        image = cloud.images.upload("blank", data=bytes(1 << 20), disk_format="raw")
+        flavor = cloud.flavors.create("small", vcpus=1, ram_mib=64, disk_gib=1)
+        network = cloud.networks.create("private", cidr="10.213.0.0/24")
+        # Without /dev/kvm libvirt refuses; in a para-virtual KVM QEMU ends, or the guest is halted.
+        with pytest.raises(CloudError, match="check kvm"):
+            cloud.servers.create("web", image=image, flavor=flavor, networks=[network])
+        assert list(cloud.servers.list()) == []
 
 
 def test_a_dead_daemon_makes_it_fail(bed: LibvirtBed, profile: str) -> None:
