@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
-from cloudkit import Cloud, Flavor, Image, KeyPair, Kind, Network, Server, Shell, Volume
+from cloudkit import Cloud, Flavor, Image, KeyPair, Kind, Network, SecurityGroup, Server, Shell, Volume
 from cloudkit.conformance.target import Target
 from cloudkit.driver import GROUPS
 
@@ -104,6 +104,13 @@ class Lab:
         """What ``booted`` lets in."""
         return self.shared.key_pairs.generate(self.name("key"), self.key_path)
 
+    @cached_property
+    def login_group(self) -> SecurityGroup:
+        """What lets logins through to servers that ``key_pair`` opens."""
+        group = self.shared.security_groups.create(self.name("login"))
+        self.shared.security_groups.add_rule(group, "tcp", port=22)
+        return group
+
     @property
     def _can_log_in(self) -> bool:
         return "servers.ssh" in self.capabilities
@@ -173,7 +180,9 @@ class Lab:
                 return {}
 
     def server(self, cloud: Cloud, **options: Any) -> Server:
-        """A server, without an interface unless told otherwise."""
+        """A server, without an interface unless told otherwise; one with a key pair can be logged in to."""
+        if "key_pair" in options and "servers.create:security_group_ids" in self.capabilities:
+            options.setdefault("security_groups", [self.login_group])
         return cast(Server, self.make(cloud, Kind.SERVER, **options))
 
     def volume(self, cloud: Cloud, **options: Any) -> Volume:

@@ -40,6 +40,20 @@ def _virt_type(value: Any) -> str:
     return str(value)
 
 
+def _switch(value: Any) -> str:
+    if value not in ("auto", "on", "off"):
+        raise ValueError("it must be auto, on or off")
+    return str(value)
+
+
+def _cidr(value: Any) -> str:
+    if value == "":
+        return ""
+    from ipaddress import IPv4Network
+
+    return str(IPv4Network(value))
+
+
 def _pool_name(value: Any) -> str:
     if not isinstance(value, str) or not value or "/" in value:
         raise ValueError("it must be a name without a slash")
@@ -92,6 +106,18 @@ PLUGIN = DriverPlugin(
             "the pool's folder on the libvirt host, used when the pool is made",
             parse=_absolute_path,
             default="/var/lib/libvirt/cloudkit",
+        ),
+        Option(
+            "host_network",
+            "routers, floating IPs and security groups by rules on the libvirt host: auto, on or off",
+            parse=_switch,
+            default="auto",
+        ),
+        Option(
+            "external_cidr",
+            "addresses of the external network that is made where there is none; empty for none",
+            parse=_cidr,
+            default="172.24.4.0/24",
         ),
         Option("virt_type", "auto, kvm, or qemu for emulation", parse=_virt_type, default="auto"),
         Option("max_image_gib", "the largest disk that an image may be", parse=_gib, default=2048),

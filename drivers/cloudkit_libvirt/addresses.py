@@ -23,6 +23,11 @@ WIDEST_PREFIX, NARROWEST_PREFIX = 8, 30
 _OUI = "52:54:00"
 
 
+def address_claim(network_id: str, ip: str) -> str:
+    """What is claimed by who has the address."""
+    return f"address/{network_id}/{ip}"
+
+
 def parse_cidr(cidr: str) -> IPv4Network:
     """The network of a subnet; raises InvalidRequest."""
     try:

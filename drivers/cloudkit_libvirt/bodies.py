@@ -115,6 +115,21 @@ class NetworkBody(Body):
 
     mtu: int | None = None
     tags: tuple[str, ...] = ()
+    external: bool = False
+    shared: bool = False
+
+    @property
+    def public(self) -> bool:
+        """Whether all projects see it."""
+        return self.external or self.shared
+
+
+class Forward(StrEnum):
+    """Where a subnet's packets may go: out by libvirt's NAT, where our own rules let them, or it is the outside."""
+
+    NAT = "nat"
+    OPEN = "open"
+    EXTERNAL = "external"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +145,13 @@ class SubnetBody(Body):
     pools: tuple[tuple[str, str], ...]
     dns: tuple[str, ...] = ()
     dhcp: bool = True
+    forward: Forward = Forward.NAT
+    shared: bool = False
+
+    @property
+    def public(self) -> bool:
+        """Whether all projects see it, as they see its network."""
+        return self.shared
 
     def __post_init__(self) -> None:
         """See Body."""
@@ -147,6 +169,8 @@ class PortBody(Body):
         owned: made for a server, and deleted with it.
         own_lease: libvirt's network got a reservation for this port alone; see ``addresses``.
         own_mac: the MAC was asked for, so that it is claimed.
+        device_owner: what kind of thing has it, where that is no server.
+        group_ids: the security groups that filter it; None where nothing filters.
     """
 
     kind: ClassVar[Kind] = Kind.PORT
@@ -159,6 +183,8 @@ class PortBody(Body):
     owned: bool = False
     own_lease: bool = False
     own_mac: bool = False
+    device_owner: str = ""
+    group_ids: tuple[str, ...] | None = None
 
     @property
     def taken_ip(self) -> str | None:

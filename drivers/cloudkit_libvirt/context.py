@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from cloudkit_libvirt.connection import Connection
 from cloudkit_libvirt.domains import Domains
+from cloudkit_libvirt.hostnet.reconcile import HostNetwork
 from cloudkit_libvirt.pool import Pool
 from cloudkit_libvirt.records import Records
 
@@ -19,6 +20,7 @@ class Context:
         domain_type: ``kvm``, ``qemu`` or ``test``.
         simulated: libvirt's test driver, whose volumes hold no bytes.
         max_image_bytes: the largest virtual size of an image that is taken.
+        hostnet: the host's routing and filters, where this client may change them.
         plug_lock: choosing a disk's name and plugging it in is one step within a process.
     """
 
@@ -31,4 +33,10 @@ class Context:
     arch: str
     simulated: bool
     max_image_bytes: int
+    hostnet: HostNetwork | None = None
     plug_lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def reconcile(self) -> None:
+        """Have the host's network follow the records; where libvirt alone cares for it, there is nothing to do."""
+        if self.hostnet is not None:
+            self.hostnet.reconcile()

@@ -27,6 +27,7 @@ class Nic:
     mac: str
     network: str
     mtu: int | None = None
+    tap: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +155,8 @@ def _interface(nic: Nic) -> Element:
         # No boot from the network: its ROM only delays the boot.
         node("rom", {"enabled": "no"}),
     )
+    if nic.tap is not None:
+        element.append(node("target", {"dev": nic.tap}))
     if nic.mtu is not None:
         element.append(node("mtu", {"size": str(nic.mtu)}))
     return element

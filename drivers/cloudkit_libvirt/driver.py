@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import libvirt  # pyright: ignore[reportMissingTypeStubs]
 
 from cloudkit.driver import DRIVER_API, Driver, OpenRequest
-from cloudkit.errors import CloudError, ConfigError, NotFound, Unsupported
+from cloudkit.errors import CloudError, ConfigError, NotFound, PermissionDenied, Unsupported
 from cloudkit.types import Kind, Quota
 from cloudkit_libvirt import errors, images, network_xml, snapshots, volumes
 from cloudkit_libvirt.blobs import BlobStore, MemoryBlobs, PoolBlobs
@@ -18,14 +18,21 @@ from cloudkit_libvirt.connection import Connection
 from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.domains import Domains
 from cloudkit_libvirt.explain import explained
+from cloudkit_libvirt.external_preset import ensure_external
+from cloudkit_libvirt.filtered_servers import FilteredServers
 from cloudkit_libvirt.flavors import Flavors
+from cloudkit_libvirt.floating_ips import FloatingIps
 from cloudkit_libvirt.guest_servers import GuestServers
+from cloudkit_libvirt.hostnet.host import find_host
+from cloudkit_libvirt.hostnet.reconcile import HostNetwork
 from cloudkit_libvirt.key_pairs import KeyPairs
 from cloudkit_libvirt.limits import limits_of
 from cloudkit_libvirt.networks import Networks
 from cloudkit_libvirt.pool import Pool
 from cloudkit_libvirt.ports import Ports
 from cloudkit_libvirt.records import Records
+from cloudkit_libvirt.routers import Routers
+from cloudkit_libvirt.security_groups import SecurityGroups
 from cloudkit_libvirt.server_groups import ServerGroups
 from cloudkit_libvirt.servers import Servers
 from cloudkit_libvirt.subnets import Subnets
@@ -80,15 +87,35 @@ _WITH_GUESTS = frozenset(
 )
 
 
+_ROUTED = frozenset(
+    {
+        "routers",
+        "floating_ips",
+        "floating_ips.create:ip",
+        "security_groups",
+        "servers.security_groups",
+        "servers.create:security_group_ids",
+        "ports.create:security_group_ids",
+        "networks.create:external",
+    }
+)
+
+
 class Compute:
     """Servers and what they are made of."""
 
     def __init__(self, context: Context, project_id: str) -> None:
         """See ``context`` as ``project_id``."""
-        self.servers = (Servers if context.simulated else GuestServers)(context, project_id)
+        self.servers = _servers_type(context)(context, project_id)
         self.flavors = Flavors(context, project_id)
         self.key_pairs = KeyPairs(context, project_id)
         self.server_groups = ServerGroups(context, project_id)
+
+
+def _servers_type(context: Context) -> type[Servers]:
+    if context.simulated:
+        return Servers
+    return GuestServers if context.hostnet is None else FilteredServers
 
 
 class ImageService:
@@ -109,6 +136,17 @@ class NetworkService:
         self.ports = Ports(context, project_id)
 
 
+class RoutedNetworkService(NetworkService):
+    """The same, with what joins and guards networks."""
+
+    def __init__(self, context: Context, project_id: str) -> None:
+        """See ``context`` as ``project_id``."""
+        super().__init__(context, project_id)
+        self.routers = Routers(context, project_id)
+        self.floating_ips = FloatingIps(context, project_id)
+        self.security_groups = SecurityGroups(context, project_id)
+
+
 class VolumeService:
     """Volumes and snapshots."""
 
@@ -116,6 +154,11 @@ class VolumeService:
         """See ``context`` as ``project_id``."""
         self.volumes = (volumes.Volumes if context.simulated else volumes.PluggableVolumes)(context, project_id)
         self.snapshots = snapshots.Snapshots(context, project_id)
+
+
+def _capabilities(context: Context) -> frozenset[str]:
+    capabilities = _EVERYWHERE if context.simulated else _EVERYWHERE | _WITH_GUESTS
+    return capabilities if context.hostnet is None else capabilities | _ROUTED
 
 
 class LibvirtDriver:
@@ -130,10 +173,10 @@ class LibvirtDriver:
         self._context = context
         self.project_id = project_id
         self.cloud_id = context.cloud_id
-        self.capabilities = _EVERYWHERE if context.simulated else _EVERYWHERE | _WITH_GUESTS
+        self.capabilities = _capabilities(context)
         self.compute = Compute(context, project_id)
         self.image = ImageService(context, project_id)
-        self.network = NetworkService(context, project_id)
+        self.network = (NetworkService if context.hostnet is None else RoutedNetworkService)(context, project_id)
         self.volume = VolumeService(context, project_id)
 
     @property
@@ -188,6 +231,15 @@ class LibvirtDriver:
             Kind.PORT: self.network.ports,
             Kind.VOLUME: self.volume.volumes,
             Kind.SNAPSHOT: self.volume.snapshots,
+            **(
+                {
+                    Kind.ROUTER: self.network.routers,
+                    Kind.FLOATING_IP: self.network.floating_ips,
+                    Kind.SECURITY_GROUP: self.network.security_groups,
+                }
+                if isinstance(self.network, RoutedNetworkService)
+                else {}
+            ),
         }
 
     def _descriptions(self) -> Mapping[Kind, Callable[[str], str | None]]:
@@ -261,17 +313,29 @@ def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context
     capabilities = virt.getCapabilities()
     pool = Pool(connection)
     store: BlobStore = MemoryBlobs() if simulated else PoolBlobs(pool)
+    records, cloud_id = Records(store), connection.pool.UUIDString()
+    host = None if simulated or options["host_network"] == "off" else find_host(connection)
+    if host is None and options["host_network"] == "on":
+        raise PermissionDenied(
+            "the host's network cannot be changed from here",
+            driver="libvirt",
+            hint="Run as root, or grant CAP_NET_ADMIN, and install nft and ip; or set host_network=off.",
+        )
     context = Context(
         connection=connection,
         pool=pool,
-        records=Records(store),
+        records=records,
         domains=Domains(connection),
-        cloud_id=connection.pool.UUIDString(),
+        cloud_id=cloud_id,
         domain_type="test" if simulated else choose(options["virt_type"], capabilities, connection.host is None),
         arch=parse(capabilities).findtext("host/cpu/arch") or "x86_64",
         simulated=simulated,
         max_image_bytes=options["max_image_gib"] << 30,
+        hostnet=None if host is None else HostNetwork(host, records, cloud_id),
     )
     if simulated:
         images.add_preset(context)
+    if host is not None and options["external_cidr"]:
+        ensure_external(context, options["external_cidr"])
+    context.reconcile()
     return context

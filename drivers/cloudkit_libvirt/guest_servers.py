@@ -12,10 +12,10 @@ import libvirt
 from cloudkit.errors import CloudError, InvalidRequest
 from cloudkit.types import Endpoint, Image, ImageSpec, ServerStatus
 from cloudkit_libvirt import domain_xml, images
-from cloudkit_libvirt.bodies import PortBody
 from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.domain_xml import ROOT_DEVICE
 from cloudkit_libvirt.domains import Domains
+from cloudkit_libvirt.plugged import Plugged
 from cloudkit_libvirt.pool import Pool
 from cloudkit_libvirt.server_build import console_name, disk_name
 from cloudkit_libvirt.servers import Servers
@@ -41,16 +41,15 @@ class GuestServers(Servers):
         return "".join(text.splitlines(keepends=True)[-lines:]) if lines > 0 else ""
 
     def endpoints(self, id: str, port: int) -> tuple[Endpoint, ...]:
-        """Its fixed addresses, for a remote host through an ssh jump to it."""
-        body = self._own(id).body
-        view = self._context.records.view()
+        """Its floating addresses, then its fixed ones; for a remote host through an ssh jump to it."""
+        record = self._own(id)
+        plugged = Plugged(self._context.records.view(), self._context.cloud_id)
         connection = self._context.connection
         jump = None
         if connection.host is not None:
             jump = f"{connection.user}@{connection.host}" if connection.user else connection.host
-        found = (view.find(PortBody, port_id) for port_id in body.port_ids)
-        addresses = (record.body.ip for record in found if record is not None and record.body.device_id == id)
-        return tuple(Endpoint(host=ip, port=port, jump=jump) for ip in addresses if ip)
+        addresses = sorted(plugged.addresses(record), key=lambda address: not address.floating)
+        return tuple(Endpoint(host=address.ip, port=port, jump=jump) for address in addresses)
 
     def create_image(self, id: str, spec: ImageSpec) -> Image:
         """Copy the root disk to a new qcow2 image; a running guest goes on meanwhile."""

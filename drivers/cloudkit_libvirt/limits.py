@@ -19,6 +19,7 @@ from cloudkit_libvirt.bodies import (
     VolumeBody,
 )
 from cloudkit_libvirt.records import View
+from cloudkit_libvirt.routing_bodies import FloatingIpBody, RouterBody, SecurityGroupBody
 
 _COUNTED: tuple[type[Body], ...] = (
     ServerBody,
@@ -28,6 +29,9 @@ _COUNTED: tuple[type[Body], ...] = (
     NetworkBody,
     SubnetBody,
     PortBody,
+    RouterBody,
+    FloatingIpBody,
+    SecurityGroupBody,
     VolumeBody,
     SnapshotBody,
 )

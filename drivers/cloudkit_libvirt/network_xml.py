@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 from xml.etree import ElementTree as ET
 
 from cloudkit_libvirt.addresses import prepared
-from cloudkit_libvirt.bodies import SubnetBody
+from cloudkit_libvirt.bodies import Forward, SubnetBody
 from cloudkit_libvirt.xml_tree import Element, node
 
 _DNSMASQ = "http://libvirt.org/schemas/network/dnsmasq/1.0"
@@ -25,13 +25,21 @@ def bridge_name(network_id: str) -> str:
     return f"ck{network_id.replace('-', '')[:10]}"
 
 
+def tap_name(port_id: str) -> str:
+    """The name of a port's device on the host."""
+    return f"ckt{port_id.replace('-', '')[:12]}"
+
+
 def host(mac: str, ip: str) -> Element:
     """A DHCP reservation, named as OpenStack names the hosts of a subnet."""
     return node("host", {"mac": mac, "name": f"host-{ip.replace('.', '-')}", "ip": ip})
 
 
 def network(subnet: SubnetBody, mtu: int | None) -> Element:
-    """A NAT network with one subnet, whose DHCP server answers reservations only."""
+    """A network with one subnet, whose DHCP server answers reservations only.
+
+    Where our own rules route, libvirt's forward mode is "open": it adds no rules of its own then.
+    """
     id = subnet.network_id
     cidr = IPv4Network(subnet.cidr)
     ip = node("ip", {"address": subnet.bridge_ip, "netmask": str(cidr.netmask)})
@@ -48,7 +56,7 @@ def network(subnet: SubnetBody, mtu: int | None) -> Element:
         node("name", text=libvirt_name(id)),
         node("uuid", text=id),
         node("metadata", {}, node(f"{{{METADATA}}}network", {"id": id, "project": subnet.project_id})),
-        node("forward", {"mode": "nat"}),
+        node("forward", {"mode": "nat" if subnet.forward is Forward.NAT else "open"}),
         node("bridge", {"name": bridge_name(id), "stp": "off", "delay": "0"}),
     )
     if mtu is not None:

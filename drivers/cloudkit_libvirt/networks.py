@@ -11,6 +11,7 @@ from cloudkit.types import Network, NetworkSpec, NetworkStatus
 from cloudkit_libvirt.bodies import NetworkBody, Phase, PortBody, SubnetBody, common_of
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.records import Record, View
+from cloudkit_libvirt.routing_bodies import FloatingIpBody, RouterBody
 from cloudkit_libvirt.subnets import Subnets
 from cloudkit_libvirt.undo import undoing
 
@@ -30,7 +31,13 @@ class Networks(RecordCollection[NetworkBody, Network]):
 
     def create(self, spec: NetworkSpec) -> Network:
         """Make one, without a subnet."""
-        body = NetworkBody(**common_of(spec, self._project_id), mtu=spec.mtu, tags=spec.tags)
+        body = NetworkBody(
+            **common_of(spec, self._project_id),
+            mtu=spec.mtu,
+            tags=spec.tags,
+            external=spec.external,
+            shared=spec.shared,
+        )
         # Nothing follows the record, so that it is whole at once.
         id = str(uuid.uuid4())
         with undoing(lambda: self._context.records.remove(NetworkBody, id)):
@@ -44,6 +51,12 @@ class Networks(RecordCollection[NetworkBody, Network]):
             for port in view.all(PortBody):
                 if port.body.network_id == id:
                     raise InUse(f"the port {port.id} is on the network", driver="libvirt", resource=id)
+            users: list[RouterBody | FloatingIpBody] = [router.body for router in view.all(RouterBody)]
+            users += (record.body for record in view.all(FloatingIpBody))
+            for user in users:
+                if user.external_network_id == id:
+                    noun = user.kind.noun
+                    raise InUse(f"the {noun} {user.name!r} needs the network", driver="libvirt", resource=id)
 
         self._begin_delete(id, refuse_used)
         subnets = Subnets(self._context, self._project_id)
@@ -64,6 +77,8 @@ class Networks(RecordCollection[NetworkBody, Network]):
             status=STATUS[body.phase],
             native_status=body.phase.value,
             subnet_ids=subnet_ids,
+            external=body.external,
+            shared=body.shared,
             mtu=body.mtu or DEFAULT_MTU,
             tags=body.tags,
         )

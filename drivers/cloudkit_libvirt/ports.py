@@ -14,9 +14,12 @@ from cloudkit.types import FixedIp, NetworkStatus, Port, PortSpec
 from cloudkit_libvirt import addresses, network_xml
 from cloudkit_libvirt.bodies import NetworkBody, Phase, PortBody, SubnetBody, common_of, now_text
 from cloudkit_libvirt.collections_base import RecordCollection
+from cloudkit_libvirt.default_groups import default_group_id
 from cloudkit_libvirt.errors import code_of
+from cloudkit_libvirt.external_addresses import free_floating_ips
 from cloudkit_libvirt.networks import STATUS
 from cloudkit_libvirt.records import Record, View
+from cloudkit_libvirt.routing_bodies import ROUTER_OWNER, RouterBody, SecurityGroupBody
 from cloudkit_libvirt.undo import undoing
 from cloudkit_libvirt.xml_tree import parse, to_text
 
@@ -53,7 +56,12 @@ class Ports(RecordCollection[PortBody, Port]):
                     raise InvalidRequest("the subnet belongs to another network", driver="libvirt")
             wish = replace(wish, ip=fixed_ip.ip)
         body = PortBody(
-            **common_of(spec, self._project_id), network_id=spec.network_id, subnet_id=None, mac="", ip=None
+            **common_of(spec, self._project_id),
+            network_id=spec.network_id,
+            subnet_id=None,
+            mac="",
+            ip=None,
+            group_ids=self.group_ids(view, spec.security_group_ids),
         )
         return self.value(self.make(str(uuid.uuid4()), body, wish))
 
@@ -76,8 +84,10 @@ class Ports(RecordCollection[PortBody, Port]):
         """Delete one; raises InUse while a server has it."""
 
         def refuse_used(view: View) -> None:
-            if server_id := view.get(PortBody, id).body.device_id:
-                raise InUse(f"the port is used by the server {server_id}", driver="libvirt", resource=id)
+            body = view.get(PortBody, id).body
+            if body.device_id:
+                user = "router" if body.device_owner == ROUTER_OWNER else "server"
+                raise InUse(f"the port is used by the {user} {body.device_id}", driver="libvirt", resource=id)
 
         self._begin_delete(id, refuse_used)
         self.remove(id)
@@ -89,6 +99,7 @@ class Ports(RecordCollection[PortBody, Port]):
             self._context.records.remove(PortBody, id)
             return
         body = record.body
+        free_floating_ips(self._context.records, self._context.records.view(), id)
         if body.own_lease:
             self._unregister(body)
         for claim in _claims(body):
@@ -118,6 +129,48 @@ class Ports(RecordCollection[PortBody, Port]):
             id,
             lambda body: replace(body, device_id="", updated_at=now_text()) if body.device_id == server_id else body,
         )
+
+    def make_interface(self, router: Record[RouterBody], subnet: Record[SubnetBody]) -> None:
+        """A router's plug, at the subnet's gateway address; raises Conflict when another router has it."""
+        body = PortBody(
+            phase=Phase.READY,
+            project_id=self._project_id,
+            name="",
+            created_at=now_text(),
+            request=router.body.request,
+            scope=router.body.scope,
+            network_id=subnet.body.network_id,
+            subnet_id=subnet.id,
+            mac=addresses.mac_of(subnet.body, subnet.body.bridge_ip),
+            ip=subnet.body.gateway_ip,
+            device_id=router.id,
+            device_owner=ROUTER_OWNER,
+        )
+        id = str(uuid.uuid4())
+        with undoing(lambda: self.remove(id)):
+            self._context.records.create(id, body)
+            if not all(self._context.records.claim(claim, id) for claim in _claims(body)):
+                raise Conflict(
+                    f"the gateway address {body.ip} is taken: the subnet has a router",
+                    driver="libvirt",
+                    resource=subnet.id,
+                )
+            # A delete of either at the same time sees this port, or this sees the delete.
+            view = self._context.records.view()
+            self._ready(view, SubnetBody, subnet.id)
+            self._ready(view, RouterBody, router.id)
+
+    def group_ids(self, view: View, ids: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """The groups of a new port: those asked for, the project's default, or None where nothing filters."""
+        if self._context.hostnet is None:
+            return None
+        default_id = default_group_id(self._context.cloud_id, self._project_id)
+        if ids is None:
+            return (default_id,)
+        for id in ids:
+            if id != default_id:
+                self._ready(view, SecurityGroupBody, id)
+        return ids
 
     # -- addresses
 
@@ -215,7 +268,8 @@ class Ports(RecordCollection[PortBody, Port]):
             status=status,
             native_status=body.phase.value,
             device_id=body.device_id,
-            device_owner="compute:libvirt" if body.device_id else "",
+            device_owner=body.device_owner or ("compute:libvirt" if body.device_id else ""),
+            security_group_ids=body.group_ids or (),
         )
 
 
@@ -226,7 +280,7 @@ def subnet_of(view: View, network_id: str) -> Record[SubnetBody] | None:
 
 
 def _claims(body: PortBody) -> list[str]:
-    claims = [f"address/{body.network_id}/{body.ip}"] if body.ip else []
+    claims = [addresses.address_claim(body.network_id, body.ip)] if body.ip else []
     if body.own_mac:
         claims.append(f"mac/{body.network_id}/{body.mac}")
     return claims

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import libvirt
 
 from cloudkit.errors import Busy, InvalidState
-from cloudkit.types import Address, Fault, Kind, Server, ServerStatus
+from cloudkit.types import Fault, Kind, Server, ServerStatus
 from cloudkit_libvirt import seed
-from cloudkit_libvirt.bodies import Phase, PortBody, ServerBody, Step, VolumeBody, now_text
+from cloudkit_libvirt.bodies import Phase, ServerBody, Step, VolumeBody, now_text
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.domain_xml import libvirt_name
 from cloudkit_libvirt.domains import gone_or_off
+from cloudkit_libvirt.plugged import Plugged
 from cloudkit_libvirt.plugs import live_plug
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.server_build import ZONE, Builder, disk_name, seed_name
@@ -198,19 +199,20 @@ class ServerVerbs(RecordCollection[ServerBody, Server]):
         if not records:
             return
         states = self._context.domains.states()
-        ports = {port.id: port.body for port in view.all(PortBody)}
+        plugged = Plugged(view, self._context.cloud_id)
         volumes: dict[str, list[str]] = {}
         for volume in view.all(VolumeBody):
             if plug := live_plug(self._context, view, volume):
                 volumes.setdefault(plug.server_id, []).append(volume.id)
         for record in records:
-            yield self._server(record, states.get(libvirt_name(record.id)), ports, tuple(volumes.get(record.id, ())))
+            state = states.get(libvirt_name(record.id))
+            yield self._server(record, state, plugged, tuple(volumes.get(record.id, ())))
 
     def _server(
         self,
         record: Record[ServerBody],
         domain: DomainState | None,
-        ports: Mapping[str, PortBody],
+        plugged: Plugged,
         volume_ids: tuple[str, ...],
     ) -> Server:
         body = record.body
@@ -225,11 +227,8 @@ class ServerVerbs(RecordCollection[ServerBody, Server]):
             image_id=body.image_id,
             flavor_id=body.flavor_id,
             key_pair=body.key_pair,
-            addresses=tuple(
-                Address(ip=ip, mac=ports[id].mac, network_id=ports[id].network_id, port_id=id)
-                for id in body.port_ids
-                if id in ports and ports[id].device_id == record.id and (ip := ports[id].taken_ip)
-            ),
+            addresses=plugged.addresses(record),
+            security_groups=plugged.group_names(record),
             volume_ids=volume_ids,
             metadata=body.metadata,
             tags=body.tags,

@@ -69,6 +69,7 @@ class Plan:
     public_keys: Mapping[str, str]
     nics: tuple[tuple[str, Nic], ...]
     alter_domain: Callable[[Element], object] | None
+    group_ids: tuple[str, ...] | None = None
 
     @property
     def port_ids(self) -> tuple[str, ...]:
@@ -115,6 +116,7 @@ class Builder:
             public_keys=keys,
             nics=tuple((nic.port_id or str(uuid.uuid4()), self._check_nic(view, nic)) for nic in spec.nics),
             alter_domain=_alteration(spec.native),
+            group_ids=self._ports.group_ids(view, spec.security_group_ids or None),
         )
 
     def body(self, plan: Plan) -> ServerBody:
@@ -141,6 +143,9 @@ class Builder:
         if plan.spec.server_group_id is not None:
             server_groups.join(self._context.records, plan.spec.server_group_id, plan.id)
         ports = [self._plug(plan, port_id, nic) for port_id, nic in plan.nics]
+        if ports:
+            # Before the guest runs: it is never without its filters.
+            self._context.reconcile()
         host_key = seed.HostKey.generate() if plan.spec.inject_host_key is not False else None
         disk = seed.build(self._instance(plan, body), host_key)
         self._make_volumes(plan, disk)
@@ -165,6 +170,8 @@ class Builder:
             self._ports.unplug(port_id, id)
         if body.server_group_id is not None:
             server_groups.leave(self._context.records, body.server_group_id, id)
+        if body.port_ids:
+            self._context.reconcile()
 
     def make_overlay(self, name: str, size_bytes: int, image: Record[ImageBody]) -> None:
         """A disk built on an image."""
@@ -224,10 +231,17 @@ class Builder:
                 ip=None,
                 device_id=plan.id,
                 owned=True,
+                group_ids=plan.group_ids,
             )
             port = self._ports.make(port_id, wanted, Wish(ip=nic.fixed_ip)).body
         network = self._context.records.view().get(NetworkBody, nic.network_id).body
-        return domain_xml.Nic(mac=port.mac, network=network_xml.libvirt_name(nic.network_id), mtu=network.mtu)
+        return domain_xml.Nic(
+            mac=port.mac,
+            network=network_xml.libvirt_name(nic.network_id),
+            mtu=network.mtu,
+            # Told, as the filters are by it.
+            tap=network_xml.tap_name(port_id) if self._context.hostnet is not None else None,
+        )
 
     def _make_volumes(self, plan: Plan, disk: seed.Seed) -> None:
         pool, id, image = self._context.pool, plan.id, plan.image

@@ -1,4 +1,4 @@
-"""Subnets: each is a NAT network of libvirt's, with its bridge and DHCP server."""
+"""Subnets: each is a network of libvirt's, with its bridge and DHCP server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import libvirt
 from cloudkit.errors import Conflict, InUse, InvalidRequest, Unsupported
 from cloudkit.types import Subnet, SubnetSpec
 from cloudkit_libvirt import addresses, network_xml
-from cloudkit_libvirt.bodies import NetworkBody, PortBody, SubnetBody, common_of
+from cloudkit_libvirt.bodies import Forward, NetworkBody, PortBody, SubnetBody, common_of
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.errors import code_of
 from cloudkit_libvirt.host_routes import local_routes
@@ -29,7 +29,7 @@ class Subnets(RecordCollection[SubnetBody, Subnet]):
         """Make one, and with it the network in libvirt; raises Conflict for addresses that are in use."""
         view = self._context.records.view()
         network: Record[NetworkBody] = self._ready(view, NetworkBody, spec.network_id)
-        body = self._body(spec)
+        body = self._body(spec, network.body)
         record = self._context.records.create(str(uuid.uuid4()), body)
         with undoing(lambda: self._remove(record.id, body)):
             # Looked at after the record is written: of two clients at the same time, one at least sees the other.
@@ -44,7 +44,9 @@ class Subnets(RecordCollection[SubnetBody, Subnet]):
                     hint="Make another network for another subnet.",
                 )
             self._define(body, network.body.mtu)
-            return self.value(self.finish(record, body))
+            record = self.finish(record, body)
+            self._context.reconcile()
+            return self.value(record)
 
     def delete(self, id: str) -> None:
         """Delete one and the network in libvirt; raises InUse while ports have its addresses."""
@@ -54,10 +56,11 @@ class Subnets(RecordCollection[SubnetBody, Subnet]):
                 raise InUse("ports have addresses of the subnet", driver="libvirt", resource=id)
 
         self._remove(id, self._begin_delete(id, refuse_used).body)
+        self._context.reconcile()
 
     # -- making
 
-    def _body(self, spec: SubnetSpec) -> SubnetBody:
+    def _body(self, spec: SubnetSpec, network: NetworkBody) -> SubnetBody:
         if spec.ip_version != 4:
             raise Unsupported("IPv6 subnets are not offered", driver="libvirt", resource=spec.name)
         cidr = addresses.parse_cidr(spec.cidr)
@@ -82,8 +85,15 @@ class Subnets(RecordCollection[SubnetBody, Subnet]):
             gateway_ip=str(gateway) if gateway else None,
             pools=pools,
             dns=spec.dns,
-            dhcp=spec.dhcp,
+            dhcp=spec.dhcp and not network.external,
+            forward=self._forward(network),
+            shared=network.public,
         )
+
+    def _forward(self, network: NetworkBody) -> Forward:
+        if network.external:
+            return Forward.EXTERNAL
+        return Forward.NAT if self._context.hostnet is None else Forward.OPEN
 
     def _refuse_overlap(self, view: View, record: Record[SubnetBody]) -> None:
         cidr = IPv4Network(record.body.cidr)

@@ -1,0 +1,82 @@
+"""Running commands where libvirt runs: here, or through ssh to the host of the URI."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloudkit.errors import CloudError
+from cloudkit_libvirt.connection import Connection
+
+_CAP_NET_ADMIN = 12
+"""capability.h of Linux."""
+_SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
+_TIMEOUT_S = 60.0
+TOOLS = ("nft", "ip")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where commands run; ``prefix`` leads there."""
+
+    prefix: tuple[str, ...] = ()
+    remote: bool = False
+
+    def run(self, argv: Sequence[str], *, input: str | None = None) -> str:
+        """Run one to its end; what it printed.
+
+        Raises:
+            CloudError: it failed, or is not there.
+        """
+        command = [*self.prefix, shlex.join(argv)] if self.remote else [*self.prefix, *argv]
+        path = f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}"
+        try:
+            done = subprocess.run(
+                command,
+                input=input,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_TIMEOUT_S,
+                env={**os.environ, "PATH": path, "LC_ALL": "C"},
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise _failed(argv, str(error)) from error
+        if done.returncode != 0:
+            raise _failed(argv, done.stderr.strip())
+        return done.stdout
+
+
+def find_host(connection: Connection) -> Host | None:
+    """The host of a connection, if its network may be changed from here; else None."""
+    return _local_host() if connection.host is None else None
+
+
+def _local_host() -> Host | None:
+    if not _may_administer(Path("/proc/self/status")):
+        return None
+    path = f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}"
+    return Host() if all(shutil.which(tool, path=path) for tool in TOOLS) else None
+
+
+def _may_administer(status: Path) -> bool:
+    try:
+        found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status.read_text(), re.MULTILINE)
+    except OSError:
+        return False
+    return found is not None and bool(int(found[1], 16) >> _CAP_NET_ADMIN & 1)
+
+
+def _failed(argv: Sequence[str], fault: str) -> CloudError:
+    return CloudError(
+        f"the host's network could not be changed: {argv[0]} failed",
+        driver="libvirt",
+        fault=fault or None,
+        hint="What was asked for is recorded; the next change that succeeds brings it about.",
+    )

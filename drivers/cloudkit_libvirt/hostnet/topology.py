@@ -1,0 +1,65 @@
+"""What the host's network should be, free of records and commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from cloudkit.types import SecurityGroupRule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One network's bridge. ``router`` names what joins it with others, ``leads_out`` whether that has a gateway."""
+
+    bridge: str
+    cidr: IPv4Network
+    router: str | None = None
+    leads_out: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """One interface of a server: its tap device, what it may send from, and the groups that filter it."""
+
+    tap: str
+    mac: str
+    ip: str | None
+    group_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A security group: its rules, and the addresses of its members for rules of other groups."""
+
+    id: str
+    rules: tuple[SecurityGroupRule, ...]
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class External:
+    """A bridge that leads out of the cloud, and the addresses that the host answers for there."""
+
+    bridge: str
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translation:
+    """A floating IP and the fixed address behind it."""
+
+    floating_ip: str
+    fixed_ip: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """All of it. ``sources`` are pairs: what a segment's packets seem to come from on an external network."""
+
+    segments: tuple[Segment, ...] = ()
+    guests: tuple[Guest, ...] = ()
+    groups: tuple[Group, ...] = ()
+    externals: tuple[External, ...] = ()
+    translations: tuple[Translation, ...] = ()
+    sources: tuple[tuple[IPv4Network, str], ...] = ()

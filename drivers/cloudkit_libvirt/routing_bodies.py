@@ -1,0 +1,68 @@
+"""What the records of routers, floating IPs and security groups hold; see ``bodies``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, ip_network
+from typing import ClassVar
+
+from cloudkit.types import Kind, SecurityGroupRule
+from cloudkit_libvirt.bodies import Body
+
+ROUTER_OWNER = "network:router_interface"
+"""The ``device_owner`` of a router's ports: Neutron's (networking API reference, "Ports")."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterBody(Body):
+    """A router; its interfaces are ports."""
+
+    kind: ClassVar[Kind] = Kind.ROUTER
+
+    external_network_id: str | None = None
+    external_ip: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """Where a floating IP leads, and by which router."""
+
+    port_id: str
+    fixed_ip: str
+    router_id: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is no address."""
+        IPv4Address(self.fixed_ip)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloatingIpBody(Body):
+    """A floating IP."""
+
+    kind: ClassVar[Kind] = Kind.FLOATING_IP
+
+    ip: str
+    external_network_id: str
+    way: Way | None = None
+
+    def __post_init__(self) -> None:
+        """See Body."""
+        Body.__post_init__(self)
+        IPv4Address(self.ip)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityGroupBody(Body):
+    """A security group with its rules."""
+
+    kind: ClassVar[Kind] = Kind.SECURITY_GROUP
+
+    rules: tuple[SecurityGroupRule, ...] = ()
+
+    def __post_init__(self) -> None:
+        """See Body."""
+        Body.__post_init__(self)
+        for rule in self.rules:
+            if rule.remote_cidr is not None:
+                ip_network(rule.remote_cidr)
