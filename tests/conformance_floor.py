@@ -52,7 +52,7 @@ _ROUTED = frozenset(
 )
 FLOOR = {
     "fake": CAPABILITIES,
-    "libvirt system": _EVERYWHERE | _WITH_GUESTS,
+    "libvirt system": _EVERYWHERE | _WITH_GUESTS | _ROUTED,
     "libvirt test": _EVERYWHERE,
     "OpenStack": _EVERYWHERE | _WITH_GUESTS | _ROUTED,
 }

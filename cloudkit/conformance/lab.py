@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
@@ -133,6 +133,16 @@ class Lab:
     def shell(self, server: Server) -> Shell:
         """A login to a server that has ``key_pair``."""
         return self.cloud.ssh(server, user=self.target.user, key=self.key_path, timeout_s=self.target.login_timeout_s)
+
+    @contextmanager
+    def closing(self) -> Generator[list[Shell]]:
+        """A list of shells, which are closed at the end."""
+        shells: list[Shell] = []
+        try:
+            yield shells
+        finally:
+            for shell in shells:
+                shell.close()
 
     @property
     def external(self) -> Network:

@@ -27,6 +27,7 @@ class Target:
         login_timeout_s: how long a server may take from ACTIVE to its first login, in real seconds.
         network: a network with a subnet that is there, for back-ends where none can be made.
         external_network: the network that floating IPs are from; None for the only external one.
+        traffic: whether its guests run and send packets to each other; a simulated one's do not.
         cidr: a /16 that is free; subnets are cut from it.
         floor: capabilities that it must declare.
         never: capabilities that it cannot have by its nature; the matrix tells them from those that are to come.
@@ -42,6 +43,7 @@ class Target:
     login_timeout_s: float = 120.0
     network: str | None = None
     external_network: str | None = None
+    traffic: bool = False
     cidr: str = "10.213.0.0/16"
     floor: frozenset[str] = frozenset()
     never: frozenset[str] = frozenset()

@@ -32,6 +32,7 @@ from cloudkit.conformance.suite.server_life import (
 )
 from cloudkit.conformance.suite.server_options import TestBadServers, TestConsole, TestServerOptions, TestServerUpdate
 from cloudkit.conformance.suite.ssh import TestKeyFiles, TestSsh
+from cloudkit.conformance.suite.traffic import TestTraffic
 from cloudkit.conformance.suite.volume_sources import TestClones, TestVolumeTypes
 from cloudkit.conformance.suite.volumes import TestAttach, TestSnapshots, TestVolumes
 from cloudkit.conformance.suite.waits import TestWaits
@@ -83,6 +84,7 @@ __all__ = [
     "TestSubnets",
     "TestSuspend",
     "TestSweep",
+    "TestTraffic",
     "TestUpload",
     "TestValuesOfOthers",
     "TestVolumeTypes",

@@ -83,9 +83,9 @@ class TestRouters(Conformance):
         networks = [cloud.networks.create(lab.name("network"), cidr=cidr)]
         before = lab.inventory()
         # Where all networks share one table of routes, not even the second network is made.
-        with pytest.raises(Conflict), cloud.scope("overlap") as mine:
+        with cloud.scope("overlap") as mine, pytest.raises(Conflict):  # noqa: PT012
             networks.append(mine.networks.create(lab.name("network"), cidr=cidr))
-            cloud.routers.create(lab.name("router"), networks=networks)
+            mine.routers.create(lab.name("router"), networks=networks)
         assert lab.inventory() == before
 
     def test_a_network_without_a_subnet_is_refused(self, lab: Lab, cloud: Cloud) -> None:

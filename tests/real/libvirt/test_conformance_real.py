@@ -30,5 +30,6 @@ def target(bed: LibvirtBed) -> Target:
         name="libvirt system",
         connect=lambda: connect(bed, **ROUTED),
         image=guest_path(),
+        traffic=True,
         floor=FLOOR["libvirt system"],
     )

@@ -1,0 +1,212 @@
+"""Packets between real guests: each way that is open lets them through, each that is closed does not."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+import pytest
+
+from cloudkit import Cloud, Network, Router, SecurityGroup, Server, Shell, Unavailable, WaitTimeout
+from cloudkit.conformance.base import Conformance, needs
+from cloudkit.conformance.lab import Lab
+
+WEB = 8080
+ANSWER_S = 3
+"""How long a probe waits; what is dropped never answers."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """Two servers on one network, a third on another one, and a router that has joined neither yet.
+
+    Each serves a page to whom its groups let through. ``guard`` is the one group of the second server, besides the
+    one for logins.
+    """
+
+    cloud: Cloud
+    networks: tuple[Network, Network]
+    router: Router
+    servers: tuple[Server, Server, Server]
+    shells: tuple[Shell, Shell, Shell]
+    guard: SecurityGroup
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The servers' fixed addresses."""
+        return tuple(server.addresses[0].ip for server in self.servers)
+
+    def reaches(self, number: int, address: str) -> bool:
+        """Whether a server gets the page of the one at an address."""
+        command = ["nc", "-w", str(ANSWER_S), address, str(WEB)]
+        return "page" in self.shells[number].run(command, input="GET /page HTTP/1.0\r\n\r\n").stdout
+
+    def pings(self, number: int, address: str, source: str | None = None) -> bool:
+        """Whether an echo comes back."""
+        options = [] if source is None else ["-I", source]
+        return self.shells[number].run(["ping", "-c", "2", "-W", str(ANSWER_S), *options, address]).exit_status == 0
+
+
+@needs("routers", "floating_ips", "security_groups", "servers.ssh", "networks.create", "subnets.create")
+class TestTraffic(Conformance):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def everything(cls, conformance_lab: Lab) -> Generator[Field]:
+        lab = conformance_lab
+        if not lab.target.traffic:
+            pytest.skip("its guests send no packets")
+        with lab.cloud.scope("traffic") as cloud, lab.closing() as shells:
+            networks = tuple(cloud.networks.create(lab.name("network"), cidr=lab.cidr()) for _ in range(2))
+            router = cloud.routers.create(lab.name("router"), external=lab.external)
+            guard = cloud.security_groups.create(lab.name("guard"))
+            options = {"key_pair": lab.key_pair.name, "security_groups": [lab.login_group, guard]}
+            servers = tuple(
+                lab.server(cloud, networks=[network], wait=False, **options)
+                for network in (networks[0], networks[0], networks[1])
+            )
+            servers = tuple(cloud.servers.wait(server) for server in servers)
+            for server in servers:
+                shells.append(lab.shell(server))
+                shells[-1].run(
+                    f"mkdir /tmp/web && echo page > /tmp/web/page && httpd -p {WEB} -h /tmp/web", check=True
+                )
+            yield Field(cloud, networks, router, servers, tuple(shells), guard)  # type: ignore[arg-type]
+
+    @pytest.fixture
+    def field(self, everything: Field) -> Generator[Field]:
+        """The field as it was built: no rule of ``guard`` for what comes in, no network at the router."""
+        yield everything
+        cloud, guard = everything.cloud, everything.cloud.security_groups.get(everything.guard)
+        for server in everything.servers:
+            if set(cloud.servers.get(server).security_groups) != set(server.security_groups):
+                cloud.servers.set_security_groups(server, server.security_groups)
+        for rule in guard.rules:
+            if rule.direction == "ingress":
+                cloud.security_groups.remove_rule(guard, rule)
+        for floating_ip in list(cloud.floating_ips.list()):
+            if floating_ip.router_id == everything.router.id:
+                cloud.floating_ips.delete(floating_ip)
+        for port in list(cloud.ports.list(device_id=everything.router.id)):
+            if port.network_id in {network.id for network in everything.networks}:
+                cloud.routers.remove_interface(everything.router, port.fixed_ips[0].subnet_id)
+
+    def test_nothing_gets_in_that_no_rule_lets_in(self, field: Field) -> None:
+        assert not field.reaches(0, field.addresses[1])
+        assert not field.pings(0, field.addresses[1])
+
+    def test_a_rule_by_protocol_and_port(self, field: Field) -> None:
+        groups = field.cloud.security_groups
+        other = groups.add_rule(field.guard, "tcp", port=(WEB + 1, WEB + 9))
+        assert not field.reaches(0, field.addresses[1])
+        groups.remove_rule(field.guard, other)
+        rule = groups.add_rule(field.guard, "tcp", port=(WEB - 1, WEB + 1))
+        assert field.reaches(0, field.addresses[1])
+        assert not field.pings(0, field.addresses[1])
+        groups.remove_rule(field.guard, rule)
+        assert not field.reaches(0, field.addresses[1])
+
+    def test_a_rule_by_icmp_type(self, field: Field) -> None:
+        field.cloud.security_groups.add_rule(field.guard, "icmp", port=(8, 0))
+        assert field.pings(0, field.addresses[1])
+        assert not field.reaches(0, field.addresses[1])
+
+    def test_a_rule_by_address(self, field: Field) -> None:
+        groups = field.cloud.security_groups
+        elsewhere = groups.add_rule(field.guard, "tcp", port=WEB, cidr="198.51.100.0/24")
+        assert not field.reaches(0, field.addresses[1])
+        groups.remove_rule(field.guard, elsewhere)
+        groups.add_rule(field.guard, "tcp", port=WEB, cidr=f"{field.addresses[0]}/32")
+        assert field.reaches(0, field.addresses[1])
+
+    def test_a_rule_by_group(self, lab: Lab, cloud: Cloud, field: Field) -> None:
+        friends = cloud.security_groups.create(lab.name("friends"))
+        field.cloud.security_groups.add_rule(field.guard, "tcp", port=WEB, remote_group=friends)
+        assert not field.reaches(0, field.addresses[1])
+        cloud.servers.set_security_groups(field.servers[0], [lab.login_group, field.guard, friends])
+        assert field.reaches(0, field.addresses[1])
+        cloud.servers.set_security_groups(field.servers[0], [lab.login_group, field.guard])
+        assert not field.reaches(0, field.addresses[1])
+
+    def test_a_rule_for_what_goes_out(self, lab: Lab, cloud: Cloud, field: Field) -> None:
+        groups = field.cloud.security_groups
+        groups.add_rule(field.guard, "tcp", port=WEB)
+        mute = cloud.security_groups.create(lab.name("mute"))
+        for rule in mute.rules:
+            cloud.security_groups.remove_rule(mute, rule)
+        login = cloud.security_groups.create(lab.name("login"))
+        for rule in login.rules:
+            cloud.security_groups.remove_rule(login, rule)
+        cloud.security_groups.add_rule(login, "tcp", port=22)
+        cloud.servers.set_security_groups(field.servers[0], [login, mute])
+        assert not field.reaches(0, field.addresses[1])
+        cloud.security_groups.add_rule(mute, "tcp", port=WEB, direction="egress")
+        assert field.reaches(0, field.addresses[1])
+
+    def test_a_rule_that_goes_ends_what_it_had_let_in(self, lab: Lab, cloud: Cloud, field: Field) -> None:
+        only = cloud.security_groups.create(lab.name("only"))
+        rule = cloud.security_groups.add_rule(only, "tcp", port=22)
+        cloud.servers.set_security_groups(field.servers[1], [only])
+        with lab.shell(field.servers[1]) as shell:
+            assert shell.run("echo open").stdout == "open\n"
+            cloud.security_groups.remove_rule(only, rule)
+            with pytest.raises((WaitTimeout, Unavailable)):
+                shell.run("echo closed", timeout_s=ANSWER_S)
+            cloud.security_groups.add_rule(only, "tcp", port=22)
+            assert shell.run("echo open again", timeout_s=30).stdout == "open again\n"
+
+    def test_two_networks_meet_at_a_router_only(self, field: Field) -> None:
+        field.cloud.security_groups.add_rule(field.guard, "tcp", port=WEB)
+        assert not field.reaches(0, field.addresses[2])
+        for network in field.networks:
+            field.cloud.routers.add_interface(field.router, network.subnet_ids[0])
+        assert field.reaches(0, field.addresses[2])
+        assert field.reaches(2, field.addresses[1])
+        field.cloud.routers.remove_interface(field.router, field.networks[1].subnet_ids[0])
+        assert not field.reaches(0, field.addresses[2])
+
+    def test_two_routers_do_not_meet(self, lab: Lab, cloud: Cloud, field: Field) -> None:
+        field.cloud.security_groups.add_rule(field.guard, "tcp", port=WEB)
+        field.cloud.routers.add_interface(field.router, field.networks[0].subnet_ids[0])
+        cloud.routers.create(lab.name("router"), networks=[field.networks[1]])
+        assert not field.reaches(0, field.addresses[2])
+
+    def test_a_floating_ip_leads_in(self, lab: Lab, cloud: Cloud, field: Field) -> None:
+        field.cloud.routers.add_interface(field.router, field.networks[0].subnet_ids[0])
+        taken = cloud.floating_ips.create(external=lab.external, server=field.servers[0])
+        with lab.shell(field.servers[0]) as shell:
+            assert shell.endpoint.host == taken.ip
+        cloud.floating_ips.associate(taken, field.servers[1])
+        with lab.shell(field.servers[1]) as shell:
+            assert shell.endpoint.host == taken.ip
+            assert shell.host_key == field.shells[1].host_key
+
+    def test_guests_reach_each_other_by_floating_ips(self, lab: Lab, cloud: Cloud, field: Field) -> None:
+        for network in field.networks:
+            field.cloud.routers.add_interface(field.router, network.subnet_ids[0])
+        taken = cloud.floating_ips.create(external=lab.external, server=field.servers[1])
+        assert not field.reaches(0, taken.ip)
+        field.cloud.security_groups.add_rule(field.guard, "tcp", port=WEB)
+        # From its own network, and from another one.
+        assert field.reaches(0, taken.ip)
+        assert field.reaches(2, taken.ip)
+        cloud.floating_ips.disassociate(taken)
+        assert not field.reaches(2, taken.ip)
+
+    def test_nobody_sends_from_an_address_that_is_not_his(self, field: Field) -> None:
+        field.cloud.security_groups.add_rule(field.guard, "icmp")
+        (own, target), network = field.addresses[:2], ip_network(_cidr(field, field.networks[0]))
+        stolen = next(str(ip) for ip in itertools.islice(network.hosts(), 200, None))
+        device = "eth0"
+        assert field.pings(0, target)
+        field.shells[0].run(f"ip addr add {stolen}/{network.prefixlen} dev {device}", sudo=True, check=True)
+        try:
+            assert not field.pings(0, target, source=stolen)
+            assert field.pings(0, target, source=own)
+        finally:
+            field.shells[0].run(f"ip addr del {stolen}/{network.prefixlen} dev {device}", sudo=True, check=True)
+
+
+def _cidr(field: Field, network: Network) -> str:
+    return field.cloud.subnets.get(network.subnet_ids[0]).cidr
