@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
+from typing import Any
 
 from cloudkit.errors import Conflict, InvalidRequest
 from cloudkit.types import FloatingIp, FloatingIpSpec, NetworkStatus
@@ -31,7 +32,7 @@ class FloatingIps(RecordCollection[FloatingIpBody, FloatingIp]):
             way = self._way(view, spec.port_id, None, spec.external_network_id, id)
         ip = external_addresses.take(records, spec.external_network_id, id, spec.ip)
         with undoing(lambda: self._remove(id, spec.external_network_id, ip)):
-            fields = {**common_of(spec, self._project_id), "name": ip, "phase": Phase.READY}
+            fields: dict[str, Any] = {**common_of(spec, self._project_id), "name": ip, "phase": Phase.READY}
             body = FloatingIpBody(**fields, ip=ip, external_network_id=spec.external_network_id, way=way)
             record = records.create(id, body)
             if way is not None:

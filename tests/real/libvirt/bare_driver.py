@@ -46,7 +46,7 @@ def guest_path() -> Path:
 def open_driver(bed: LibvirtBed, **options: Any) -> Generator[Any]:
     """The driver on the bed's libvirt; any of its options."""
     defaults: Mapping[str, Any] = {option.name: option.default for option in PLUGIN.options}
-    settings = {**defaults, "pool_path": str(bed.pool_path), **options}
+    settings = {**defaults, "pool_path": str(bed.pool_path), "host_network": "off", **options}
     driver = PLUGIN.open(OpenRequest(bed.uri, settings, None, "real"))
     try:
         check_declaration(driver)

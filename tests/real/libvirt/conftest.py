@@ -1,4 +1,7 @@
-"""The bed as a bare driver, and as the profile ``bed`` of cloudkit's configuration; each test must leave it clean."""
+"""The bed as a bare driver, and as profiles of cloudkit's configuration; each test must leave it clean.
+
+Most tests need no filters on the host, and use the profile ``bed``; ``routed`` has them.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ import cloudkit
 from cloudkit import Cloud
 
 PROFILE = "bed"
+ROUTED = "routed"
+EXTERNAL_CIDR = "172.24.4.0/24"
 
 
 @pytest.fixture
@@ -49,6 +54,14 @@ def cloud(profile: str) -> Generator[Cloud]:
         yield cloud
 
 
+@pytest.fixture
+def routed(profile: str) -> Generator[Cloud]:
+    """The bed with routers, filters and an external network."""
+    with cloudkit.connect(ROUTED) as cloud, cloud.scope("external") as mine:
+        mine.networks.create("public", cidr=EXTERNAL_CIDR, external=True)
+        yield cloud
+
+
 @pytest.fixture(scope="session")
 def saved_guest(tmp_path_factory: pytest.TempPathFactory) -> SavedGuest:
     return SavedGuest(current_bed(), tmp_path_factory.mktemp("saved-guest"))
@@ -65,11 +78,23 @@ def guest(bed: LibvirtBed, saved_guest: SavedGuest) -> Generator[Guest]:
 def profile_text(bed: LibvirtBed) -> str:
     """A cloudkit.toml for the bed."""
     text = json.dumps
-    return f"""
-[clouds.{PROFILE}]
+    common = f"""
 url = {text(f"libvirt+{bed.uri}")}
 pool_path = {text(str(bed.pool_path))}
-
+# Made by the fixture, as nothing may be left.
+external_cidr = ""
+"""
+    return f"""
+[clouds.{PROFILE}]
+{common}
+host_network = "off"
 [clouds.{PROFILE}.story]
 image = {text(os.fspath(guest_path()))}
+
+[clouds.{ROUTED}]
+{common}
+host_network = "on"
+[clouds.{ROUTED}.story]
+image = {text(os.fspath(guest_path()))}
+external_network = "public"
 """
