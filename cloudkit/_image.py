@@ -87,6 +87,45 @@ class Images(Collection[Image]):
             with open_source(path, data, on_bytes, checked_checksum(checksum)) as source:
                 return self._upload(source, fields, how)
 
+    def import_from_url(
+        self,
+        name: str,
+        url: str,
+        *,
+        checksum: str | None = None,
+        max_gib: int = 64,
+        on_bytes: OnBytes | None = None,
+        **options: Unpack[ImageOptions],
+    ) -> Image:
+        """Make an image of what a URL gives; returns when it is active.
+
+        This machine fetches it, into the user's cache folder. What is there of an earlier try is not fetched again,
+        if the server can tell that it is still the same; a broken connection is taken up again.
+
+        Args:
+            url: https, with its certificate checked; or http, then with a ``checksum``.
+            checksum: as of :meth:`upload`.
+            max_gib: refuse more than this.
+            on_bytes: called with the bytes that are here so far, and their total where it is known.
+            options: see :class:`ImageOptions`.
+
+        Raises:
+            InvalidRequest: as of :meth:`upload`; or the URL is of another kind, leads to one, or gives too much.
+            NotFound: there is nothing at this URL.
+            PermissionDenied: the server does not give it to everybody.
+            Unavailable: the server does not answer; what has come is kept for the next try.
+        """
+        with Verb(self._context, "images.import_from_url", name):
+            self._require_create()
+            fields, how = self._checked_options(name, options)
+            expected = checked_checksum(checksum)
+            limit = checks.integer(max_gib, "max_gib", 1, checks.MAX_GIB) << 30
+            from cloudkit._image_fetch import Fetch
+
+            fetch = Fetch(url, limit_bytes=limit, has_checksum=expected is not None, on_bytes=on_bytes)
+            with fetch as path, open_source(path, None, None, expected) as source:
+                return self._upload(source, fields, how)
+
     def _checked_options(self, name: str, options: ImageOptions) -> tuple[dict[str, Any], Creation]:
         """The fields of the spec, checked but for the format; and how the create is to be seen through."""
         known = ImageOptions.__annotations__

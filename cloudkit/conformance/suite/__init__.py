@@ -7,7 +7,7 @@ from cloudkit.conformance.suite.capabilities import TestCapabilities
 from cloudkit.conformance.suite.cloud import TestAllProjects, TestClosing, TestCloud, TestLimits
 from cloudkit.conformance.suite.errors import TestErrors
 from cloudkit.conformance.suite.flavors import TestFlavors, TestKeyPairs, TestServerGroups
-from cloudkit.conformance.suite.image_bytes import TestChecksums, TestDangerousImages
+from cloudkit.conformance.suite.image_bytes import TestChecksums, TestDangerousImages, TestImageImport
 from cloudkit.conformance.suite.images import (
     TestBadImages,
     TestDownload,
@@ -57,6 +57,7 @@ __all__ = [
     "TestEveryKind",
     "TestFlavors",
     "TestFloatingIps",
+    "TestImageImport",
     "TestImageUpdate",
     "TestKeyFiles",
     "TestKeyPairs",

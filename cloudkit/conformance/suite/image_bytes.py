@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +26,27 @@ class Stream(io.BytesIO):
 
     def tell(self) -> int:
         raise OSError("a pipe")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves a folder and logs nothing."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def served(folder: Path) -> Generator[str]:
+    """The URL of a folder, served on loopback."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @needs("images.create")
@@ -69,4 +96,34 @@ class TestChecksums(Conformance):
         before = lab.inventory()
         with pytest.raises(InvalidRequest, match="checksum"):
             lab.cloud.images.upload(lab.name("image"), data=CONTENT, checksum=checksum)
+        assert lab.inventory() == before
+
+
+@needs("images.create")
+class TestImageImport(Conformance):
+    @pytest.fixture(autouse=True)
+    def _cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+    def test_what_a_url_gives_becomes_an_image(self, lab: Lab, cloud: Cloud, tmp_path: Path) -> None:
+        content = made.qcow2(compressed=True)
+        (tmp_path / "disk.qcow2").write_bytes(content)
+        checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        with served(tmp_path) as url:
+            image = cloud.images.import_from_url(
+                lab.name("image"), f"{url}/disk.qcow2", checksum=checksum, min_ram_mib=64
+            )
+        assert (image.status, image.disk_format) == ("active", "qcow2")
+        assert (image.size_bytes, image.min_ram_mib) == (len(content), 64)
+
+    @pytest.mark.parametrize("bad", ["disk", "backing"], ids=["another checksum", "backing file"])
+    def test_what_is_wrong_leaves_nothing(self, lab: Lab, tmp_path: Path, bad: str) -> None:
+        before = lab.inventory()
+        backing = made.with_backing_file("/etc/passwd")
+        (tmp_path / "disk").write_bytes(CONTENT)
+        (tmp_path / "backing").write_bytes(backing)
+        checksum = f"sha256:{hashlib.sha256(backing).hexdigest()}"
+        with served(tmp_path) as url, pytest.raises(InvalidRequest):
+            lab.cloud.images.import_from_url(lab.name("image"), f"{url}/{bad}", checksum=checksum)
         assert lab.inventory() == before
