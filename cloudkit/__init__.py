@@ -57,9 +57,11 @@ if TYPE_CHECKING:
     from cloudkit.types import FloatingIp as FloatingIp
     from cloudkit.types import FrozenMap as FrozenMap
     from cloudkit.types import Image as Image
+    from cloudkit.types import ImageMember as ImageMember
     from cloudkit.types import ImageStatus as ImageStatus
     from cloudkit.types import KeyPair as KeyPair
     from cloudkit.types import Kind as Kind
+    from cloudkit.types import MemberStatus as MemberStatus
     from cloudkit.types import Network as Network
     from cloudkit.types import NetworkStatus as NetworkStatus
     from cloudkit.types import Nic as Nic
@@ -96,7 +98,7 @@ _HOMES = {
         "FloatingIp", "SecurityGroup", "SecurityGroupRule", "Volume", "VolumeType", "Snapshot", "Backup",
         "Attachment", "Address", "FixedIp", "Fault", "Quota", "Endpoint", "Nic", "FixedIpSpec", "FrozenMap", "Kind",
         "ServerStatus", "ImageStatus", "NetworkStatus", "VolumeStatus", "SnapshotStatus", "BackupStatus",
-        "Visibility",
+        "Visibility", "ImageMember", "MemberStatus",
     ),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Unpack, cast
 
 from cloudkit import _checks as checks
-from cloudkit._collection import Collection, Creation, Ref
+from cloudkit._collection import Creation, Ref
 from cloudkit._context import Verb
+from cloudkit._image_sharing import SharedImages
 from cloudkit._image_source import OnBytes, Source, checked_checksum, open_source
 from cloudkit._suggest import suggest
 from cloudkit.driver import Download, Upload
@@ -47,7 +48,7 @@ class ImageOptions(Creation, total=False):
     native: Mapping[str, Any] | None
 
 
-class Images(Collection[Image]):
+class Images(SharedImages):
     """Disk images that servers boot from."""
 
     kind = Kind.IMAGE

@@ -41,10 +41,12 @@ from cloudkit.types import (
     FloatingIp,
     FloatingIpSpec,
     Image,
+    ImageMember,
     ImageSpec,
     KeyPair,
     KeyPairSpec,
     Kind,
+    MemberStatus,
     Network,
     Port,
     Quota,
@@ -359,6 +361,26 @@ class Download(Protocol):
         ...
 
 
+class ImageSharing(Protocol):
+    """``images.sharing``: images whose visibility is "shared" are lent to single projects (Glance's members)."""
+
+    def members(self, id: str) -> tuple[ImageMember, ...]:
+        """Whom it is shared with; a member sees itself only."""
+        ...
+
+    def add_member(self, id: str, project_id: str) -> ImageMember:
+        """Share it, still to be accepted; raises AlreadyExists, and InvalidState for another visibility."""
+        ...
+
+    def remove_member(self, id: str, project_id: str) -> None:
+        """Take it back; raises NotFound where it is not shared with the project."""
+        ...
+
+    def set_member_status(self, id: str, status: MemberStatus) -> ImageMember:
+        """Answer for the project that the driver acts in; raises NotFound unless it is a member."""
+        ...
+
+
 class Routers(Collection[Router, RouterSpec], Protocol):
     """``routers``"""
 
@@ -500,6 +522,7 @@ GROUPS: Mapping[str, Group] = {
     "images.create": Group("image.images", Upload),
     "images.download": Group("image.images", Download),
     "images.update": Group("image.images", Update),
+    "images.sharing": Group("image.images", ImageSharing),
     "networks.create": Group("network.networks", Creatable),
     "networks.update": Group("network.networks", Update),
     "subnets.create": Group("network.subnets", Creatable),

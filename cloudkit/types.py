@@ -204,6 +204,14 @@ class Visibility(StrEnum):
     COMMUNITY = "community"
 
 
+class MemberStatus(StrEnum):
+    """What a project says to an image that is shared with it (image service, "Member status")."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
     """What every value has.
@@ -336,6 +344,15 @@ class Image(Resource):
     server_id: str | None = None
     metadata: FrozenMap = EMPTY_MAP
     tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageMember:
+    """A project that an image is shared with."""
+
+    image_id: str
+    project_id: str
+    status: MemberStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,6 +94,13 @@ ATTEMPTS: Mapping[str, tuple[Attempt, ...]] = {
     "images.create:protected": (_image(protected=True),),
     "images.create:tags": (_image(tags=["blue"]),),
     "images.download": (lambda cloud, lab: cloud.images.download(lab.image, lab.folder / "not-offered"),),
+    "images.sharing": (
+        lambda cloud, lab: cloud.images.share(lab.image, "another"),
+        lambda cloud, lab: cloud.images.unshare(lab.image, "another"),
+        lambda cloud, lab: cloud.images.members(lab.image),
+        lambda cloud, lab: cloud.images.accept(lab.image),
+        lambda cloud, lab: cloud.images.reject(lab.image),
+    ),
     "images.update": (lambda cloud, lab: cloud.images.update(lab.image, name=lab.name()),),
     "networks.create": (
         _network(),

@@ -45,7 +45,7 @@ class FakeCollection(Generic[V]):
         table = self._state.tables[self.kind]
         if query.all_projects:
             return tuple(table.values())  # type: ignore[arg-type]
-        return tuple(value for value in table.values() if self.sees(value))  # type: ignore[misc]
+        return tuple(value for value in table.values() if self.lists(value))  # type: ignore[misc]
 
     @request
     def get(self, id: str) -> V:
@@ -55,6 +55,10 @@ class FakeCollection(Generic[V]):
     def sees(self, value: Any) -> bool:
         """Whether the project sees a thing of this kind."""
         return bool(value.project_id == self._project_id)
+
+    def lists(self, value: Any) -> bool:
+        """Whether the project's list shows a thing of this kind; some are only seen by who knows their id."""
+        return self.sees(value)
 
     def seen(self, id: str) -> V:
         """A thing that the project sees; raises NotFound."""

@@ -6,22 +6,19 @@ import hashlib
 import io
 import struct
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from cloudkit import image_format
 from cloudkit.errors import InUse, InvalidRequest, InvalidState
-from cloudkit.types import Image, ImageSpec, ImageStatus, Kind, Server, Visibility
+from cloudkit.types import Image, ImageSpec, ImageStatus, Kind, Server
 from cloudkit_fake.cloud import request
-from cloudkit_fake.collections import Updatable
+from cloudkit_fake.image_sharing import SharedImages
 
 CHUNK_BYTES = 1 << 20
-_SHOWN_TO_ALL = (Visibility.PUBLIC, Visibility.COMMUNITY)
 
 
-class Images(Updatable[Image]):
+class Images(SharedImages):
     """Disk images."""
-
-    kind = Kind.IMAGE
 
     def create(self, spec: ImageSpec, data: BinaryIO, size_bytes: int | None) -> Image:
         """Read the bytes, then make the image; a reader that breaks leaves nothing."""
@@ -77,9 +74,6 @@ class Images(Updatable[Image]):
         if image.status is not ImageStatus.ACTIVE:
             raise InvalidState(f"the image {image.name!r} is {image.status}", driver="fake", resource=id)
         return image
-
-    def sees(self, value: Any) -> bool:
-        return value.project_id == self._project_id or value.visibility in _SHOWN_TO_ALL
 
     def _register(
         self, spec: ImageSpec, content: bytes, disk_format: str, virtual_size: int, server_id: str | None = None

@@ -39,7 +39,7 @@ class State:
     """Everything, by kind and id.
 
     Attributes:
-        secrets: id → what belongs to a thing and no value shows: private host keys, an image's file.
+        secrets: id → what belongs to a thing and no value shows: private host keys, an image's members.
         later: id → what is to happen to the thing.
         queue: the same by time, and what was called off.
         taken: subnet id → addresses that are taken, derived from ports, routers and floating IPs.

@@ -12,7 +12,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
-from cloudkit.types import EMPTY_MAP, FrozenMap, Kind, Mark, Spec, Visibility
+from cloudkit.types import EMPTY_MAP, FrozenMap, Kind, Mark, MemberStatus, Spec, Visibility
 
 
 class Phase(StrEnum):
@@ -49,6 +49,14 @@ class Body:
         """Whether all projects see it."""
         return False
 
+    def visible_to(self, project_id: str) -> bool:
+        """Whether a project can use it by its id."""
+        return self.public or project_id == self.project_id
+
+    def listed_for(self, project_id: str) -> bool:
+        """Whether a project's list shows it."""
+        return self.visible_to(project_id)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlavorBody(Body):
@@ -83,6 +91,7 @@ class ImageBody(Body):
     """An image; sizes are 0 until they are known.
 
     Attributes:
+        members: project → its answer, where it is shared.
         has_base: servers' disks are built on a converted copy, and not on the volume that holds the image's bytes.
     """
 
@@ -100,11 +109,31 @@ class ImageBody(Body):
     metadata: FrozenMap = EMPTY_MAP
     tags: tuple[str, ...] = ()
     has_base: bool = False
+    protected: bool = False
+    members: FrozenMap = EMPTY_MAP
+
+    def __post_init__(self) -> None:
+        """See Body."""
+        Body.__post_init__(self)
+        for status in self.members.values():
+            MemberStatus(status)
 
     @property
     def public(self) -> bool:
         """Whether all projects see it."""
         return self.visibility is Visibility.PUBLIC
+
+    def visible_to(self, project_id: str) -> bool:
+        """Whether a project can use it by its id."""
+        if project_id == self.project_id or self.visibility in (Visibility.PUBLIC, Visibility.COMMUNITY):
+            return True
+        return self.visibility is Visibility.SHARED and project_id in self.members
+
+    def listed_for(self, project_id: str) -> bool:
+        """Whether a project's list shows it: not what it was only offered."""
+        if self.visibility is Visibility.SHARED and project_id != self.project_id:
+            return self.members.get(project_id) == MemberStatus.ACCEPTED
+        return self.public or project_id == self.project_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,11 @@ class RecordCollection(Generic[B, V_co]):
     def list(self, query: Query) -> Iterator[V_co]:
         """All that the project sees."""
         view = self._context.records.view()
-        records = [record for record in view.all(self.body_type) if query.all_projects or self._sees(record.body)]
+        records = [
+            record
+            for record in view.all(self.body_type)
+            if query.all_projects or record.body.listed_for(self._project_id)
+        ]
         yield from self._values(view, records)
 
     def get(self, id: str) -> V_co:
@@ -47,9 +51,6 @@ class RecordCollection(Generic[B, V_co]):
     def _values(self, view: View, records: Sequence[Record[B]]) -> Iterator[V_co]:  # noqa: ARG002
         return map(self.value, records)
 
-    def _sees(self, body: Body) -> bool:
-        return body.project_id == self._project_id or body.public
-
     def _visible(self, view: View, id: str) -> Record[B]:
         return self._look_up(view, self.body_type, id)
 
@@ -63,7 +64,7 @@ class RecordCollection(Generic[B, V_co]):
     def _look_up(self, view: View, body_type: type[Any], id: str) -> Record[Any]:
         """A record of any kind that the project sees; raises NotFound."""
         record = view.find(body_type, id)
-        if record is None or not self._sees(record.body):
+        if record is None or not record.body.visible_to(self._project_id):
             raise not_found(body_type, id)
         return record
 

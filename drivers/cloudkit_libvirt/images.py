@@ -6,16 +6,17 @@ import contextlib
 import errno
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from cloudkit.errors import InUse, InvalidRequest
+from cloudkit.errors import InUse, InvalidRequest, InvalidState
 from cloudkit.types import Image, ImageSpec, ImageStatus, Visibility
 from cloudkit_libvirt import image_intake
 from cloudkit_libvirt.bodies import ImageBody, Phase, ServerBody, common_of, now_text
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.context import Context
+from cloudkit_libvirt.image_sharing import SharedImages
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.undo import undoing
 
@@ -55,6 +56,7 @@ def body_of(spec: ImageSpec, project_id: str, server_id: str | None = None) -> I
         min_disk_gib=spec.min_disk_gib,
         min_ram_mib=spec.min_ram_mib,
         visibility=spec.visibility,
+        protected=spec.protected,
         server_id=server_id,
         metadata=spec.metadata,
         tags=spec.tags,
@@ -78,6 +80,14 @@ class Images(RecordCollection[ImageBody, Image]):
                         resource=id,
                     )
 
+        image = self._own(id).body
+        if image.protected:
+            raise InvalidState(
+                f"the image {image.name!r} is protected",
+                driver="libvirt",
+                resource=id,
+                hint="Update protected to False.",
+            )
         self._begin_delete(id, refuse_used)
         self.discard(id)
 
@@ -101,13 +111,14 @@ class Images(RecordCollection[ImageBody, Image]):
             min_disk_gib=body.min_disk_gib,
             min_ram_mib=body.min_ram_mib,
             visibility=body.visibility,
+            protected=body.protected,
             server_id=body.server_id,
             metadata=body.metadata,
             tags=body.tags,
         )
 
 
-class UploadedImages(Images):
+class UploadedImages(SharedImages, Images):
     """Images where volumes hold bytes."""
 
     def create(self, spec: ImageSpec, data: BinaryIO, size_bytes: int | None) -> Image:
@@ -136,6 +147,14 @@ class UploadedImages(Images):
         view = self._context.records.view()
         self._ready(view, ImageBody, id)
         return self._context.pool.download(volume_name(id))
+
+    def update(self, id: str, changes: Mapping[str, Any]) -> Image:
+        """Set fields."""
+        self._own(id)
+        record = self._context.records.change(
+            ImageBody, id, lambda body: replace(body, updated_at=now_text(), **changes)
+        )
+        return self.value(record)
 
     def _store(self, name: str, file: BinaryIO) -> None:
         self._context.pool.create_raw(name, image_intake.size_of(file))

@@ -8,6 +8,7 @@ from cloudkit.conformance.suite.cloud import TestAllProjects, TestClosing, TestC
 from cloudkit.conformance.suite.errors import TestErrors
 from cloudkit.conformance.suite.flavors import TestFlavors, TestKeyPairs, TestServerGroups
 from cloudkit.conformance.suite.image_bytes import TestChecksums, TestDangerousImages, TestImageImport
+from cloudkit.conformance.suite.image_sharing import TestImageSharing
 from cloudkit.conformance.suite.images import (
     TestBadImages,
     TestDownload,
@@ -58,6 +59,7 @@ __all__ = [
     "TestFlavors",
     "TestFloatingIps",
     "TestImageImport",
+    "TestImageSharing",
     "TestImageUpdate",
     "TestKeyFiles",
     "TestKeyPairs",
