@@ -51,6 +51,9 @@ class RecordCollection(Generic[B, V_co]):
     def _values(self, view: View, records: Sequence[Record[B]]) -> Iterator[V_co]:  # noqa: ARG002
         return map(self.value, records)
 
+    def _sees(self, body: Body) -> bool:
+        return body.visible_to(self._project_id)
+
     def _visible(self, view: View, id: str) -> Record[B]:
         return self._look_up(view, self.body_type, id)
 
@@ -64,7 +67,7 @@ class RecordCollection(Generic[B, V_co]):
     def _look_up(self, view: View, body_type: type[Any], id: str) -> Record[Any]:
         """A record of any kind that the project sees; raises NotFound."""
         record = view.find(body_type, id)
-        if record is None or not record.body.visible_to(self._project_id):
+        if record is None or not self._sees(record.body):
             raise not_found(body_type, id)
         return record
 
