@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cloudkit._cloud import Cloud as Cloud
     from cloudkit._cloud import Scope as Scope
     from cloudkit._cloud import connect as connect
+    from cloudkit._console import Console as Console
     from cloudkit._scope_mark import ScopeInfo as ScopeInfo
     from cloudkit._sweep import Leftover as Leftover
     from cloudkit.errors import AlreadyExists as AlreadyExists
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
     from cloudkit.types import Quota as Quota
     from cloudkit.types import Resource as Resource
     from cloudkit.types import Router as Router
+    from cloudkit.types import Sample as Sample
+    from cloudkit.types import SampleType as SampleType
     from cloudkit.types import SecurityGroup as SecurityGroup
     from cloudkit.types import SecurityGroupRule as SecurityGroupRule
     from cloudkit.types import Server as Server
@@ -84,6 +87,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "cloudkit._cloud": ("connect", "Cloud", "Scope"),
+    "cloudkit._console": ("Console",),
     "cloudkit._scope_mark": ("ScopeInfo",),
     "cloudkit._sweep": ("Leftover",),
     "cloudkit.ssh": ("CommandResult", "Shell"),
@@ -97,6 +101,7 @@ _HOMES = {
         "Resource", "Server", "Flavor", "KeyPair", "ServerGroup", "Image", "Network", "Subnet", "Port", "Router",
         "FloatingIp", "SecurityGroup", "SecurityGroupRule", "Volume", "VolumeType", "Snapshot", "Backup",
         "Attachment", "Address", "FixedIp", "Fault", "Quota", "Endpoint", "Nic", "FixedIpSpec", "FrozenMap", "Kind",
+        "Sample", "SampleType",
         "ServerStatus", "ImageStatus", "NetworkStatus", "VolumeStatus", "SnapshotStatus", "BackupStatus",
         "Visibility", "ImageMember", "MemberStatus",
     ),

@@ -7,10 +7,11 @@ from typing import Any, Unpack, cast
 
 from cloudkit import _checks as checks
 from cloudkit._collection import Collection, Creation, Ref
+from cloudkit._console import Console
 from cloudkit._context import Verb
-from cloudkit.driver import ConsoleLog, ServerImages
+from cloudkit.driver import ConsoleLog, InteractiveConsole, Samples, ServerImages
 from cloudkit.errors import CloudError, InvalidRequest, InvalidState, WaitTimeout
-from cloudkit.types import Image, ImageSpec, Kind, Nic, Port, Server, ServerSpec, ServerStatus
+from cloudkit.types import Image, ImageSpec, Kind, Nic, Port, Sample, Server, ServerSpec, ServerStatus
 
 NO_NETWORK = "none"
 _RUNNING = frozenset({ServerStatus.ACTIVE})
@@ -212,6 +213,29 @@ class Servers(Collection[Server]):
             part: ConsoleLog = self._offered("servers.console_log")
             count = None if lines is None else checks.integer(lines, "lines", 1, 1 << 31)
             return self._act(ref, lambda id: self._context.call(part.console_log, id, count))[1]
+
+    def console(self, ref: Ref) -> Console:
+        """Open its serial console as a terminal; close it, or use it as a context.
+
+        Raises:
+            InUse: another session is open.
+            InvalidState: the server does not run.
+        """
+        with Verb(self._context, "servers.console", ref):
+            part: InteractiveConsole = self._offered("servers.console")
+            server = self._get(ref)
+            return Console(self._context, server, self._context.call(part.console, server.id))
+
+    def samples(self, ref: Ref) -> tuple[Sample, ...]:
+        """What it uses at this moment, by Ceilometer's meters.
+
+        For all servers: ``vcpus`` and ``memory``. For running ones: ``cpu``, ``memory.usage`` where the guest tells
+        it, and for each device ``disk.device.{read,write}.{bytes,requests}`` and
+        ``network.{incoming,outgoing}.{bytes,packets}``.
+        """
+        with Verb(self._context, "servers.samples", ref):
+            part: Samples = self._offered("servers.samples")
+            return self._act(ref, lambda id: self._context.call(part.samples, id))[1]
 
     def create_image(
         self,

@@ -54,6 +54,7 @@ from cloudkit.types import (
     Router,
     RouterSpec,
     RuleSpec,
+    Sample,
     SecurityGroup,
     SecurityGroupRule,
     SecurityGroupSpec,
@@ -136,7 +137,7 @@ class Servers(Collection[Server, ServerSpec], Protocol):
         ...
 
     def stop(self, id: str, hard: bool) -> None:
-        """Ask the guest to power off, or with ``hard`` cut the power; raises InvalidState unless ACTIVE."""
+        """Ask the guest to power off, or with ``hard`` cut the power; raises InvalidState unless ACTIVE or ERROR."""
         ...
 
     def reboot(self, id: str, hard: bool) -> None:
@@ -275,6 +276,41 @@ class ConsoleLog(Protocol):
 
     def console_log(self, id: str, lines: int | None) -> str:
         """What the server printed to its serial console since boot; the last ``lines``, or all that is kept."""
+        ...
+
+
+class ConsoleStream(Protocol):
+    """One session with a serial console; used by one thread at a time, but for ``close``."""
+
+    def send(self, data: bytes) -> None:
+        """Type into it; raises Closed once the session has ended."""
+        ...
+
+    def receive(self, timeout_s: float) -> bytes:
+        """What was printed since, at least one byte; nothing once the session has ended.
+
+        Raises WaitTimeout after ``timeout_s`` seconds of real time, whatever clock the cloud follows.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the session; harmless when it has ended already."""
+        ...
+
+
+class InteractiveConsole(Protocol):
+    """``servers.console``: the serial console as a terminal, one session at a time."""
+
+    def console(self, id: str) -> ConsoleStream:
+        """Open it; raises InUse while another session is open, InvalidState unless the server runs."""
+        ...
+
+
+class Samples(Protocol):
+    """``servers.samples``"""
+
+    def samples(self, id: str) -> tuple[Sample, ...]:
+        """What the server uses now; the meters that only a running guest has are left out for a stopped one."""
         ...
 
 
@@ -507,7 +543,9 @@ class Group:
 
 
 GROUPS: Mapping[str, Group] = {
+    "servers.console": Group("compute.servers", InteractiveConsole),
     "servers.console_log": Group("compute.servers", ConsoleLog),
+    "servers.samples": Group("compute.servers", Samples),
     "servers.ssh": Group("compute.servers", Ssh),
     "servers.pause": Group("compute.servers", Pause),
     "servers.suspend": Group("compute.servers", Suspend),

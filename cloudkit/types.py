@@ -561,6 +561,33 @@ class Quota:
     in_use: int
 
 
+class SampleType(StrEnum):
+    """Ceilometer's types of samples (its documentation, "Telemetry measurements")."""
+
+    CUMULATIVE = "cumulative"
+    """Grows since the server was powered on."""
+    GAUGE = "gauge"
+    """What it is at this moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One meter of a server, as Ceilometer names and counts it.
+
+    Attributes:
+        name: the meter, as ``"cpu"``, ``"memory.usage"`` or ``"disk.device.read.bytes"``.
+        unit: of ``volume``: ns, vcpu, MB (of 1024² bytes), B, request, packet.
+        resource_id: the server's id, with ``-vda`` or ``-tap…`` behind it where the meter is a device's.
+    """
+
+    name: str
+    type: SampleType
+    unit: str
+    volume: int
+    resource_id: str
+    timestamp: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """Where a server's port can be reached; ``jump`` is an SSH destination (``user@host:port``) to go through."""

@@ -55,14 +55,16 @@ _ROUTED = frozenset(
         "ports.create:security_group_ids",
     }
 )
+_WATCHED = frozenset({"servers.console", "servers.samples"})
+
 FLOOR = {
     "fake": CAPABILITIES,
-    "libvirt system": _EVERYWHERE | _WITH_GUESTS | _ROUTED,
+    "libvirt system": _EVERYWHERE | _WITH_GUESTS | _ROUTED | _WATCHED,
     "libvirt test": _EVERYWHERE,
     "OpenStack": _EVERYWHERE | _WITH_GUESTS | _ROUTED,
 }
 
 NEVER = {
     # A simulated machine has no guest, and its volumes hold no bytes.
-    "libvirt test": _WITH_GUESTS - {"servers.create:inject_host_key"},
+    "libvirt test": (_WITH_GUESTS | _WATCHED) - {"servers.create:inject_host_key"},
 }

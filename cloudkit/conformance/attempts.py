@@ -50,6 +50,8 @@ def _port(**options: Any) -> Attempt:
 
 
 ATTEMPTS: Mapping[str, tuple[Attempt, ...]] = {
+    "servers.console": (lambda cloud, _: cloud.servers.console(NOBODY),),
+    "servers.samples": (lambda cloud, _: cloud.servers.samples(NOBODY),),
     "servers.console_log": (lambda cloud, _: cloud.servers.console_log(NOBODY),),
     "servers.ssh": (lambda cloud, _: cloud.ssh(NOBODY, user="root"),),
     "servers.pause": (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from cloudkit.errors import CloudError
 from cloudkit.types import BackupStatus, ImageStatus, Kind, Resource, ServerStatus, SnapshotStatus, VolumeStatus
 from cloudkit.types import Fault as ServerFault
+from cloudkit_fake import usage
 from cloudkit_fake.clock import Clock, RealClock, VirtualClock, to_datetime
 from cloudkit_fake.derived import refresh_server, vanish
 from cloudkit_fake.faults import (
@@ -31,6 +32,7 @@ from cloudkit_fake.storage import Blobs, MemoryBlobs, Storage
 if TYPE_CHECKING:
     from cloudkit_fake.collections import FakeCollection
     from cloudkit_fake.guests import Guests
+    from cloudkit_fake.terminal import Terminal
 
 C = TypeVar("C", bound="FakeCollection[Any]")
 P = ParamSpec("P")
@@ -75,6 +77,7 @@ class FakeCloud:
         quotas: name → how much each project may have; -1 for no limit.
         volume_types: name → description; more may be put in.
         guests: what the servers' shells answer.
+        consoles: server id → the session with its console that is open.
         native_requests: id → what ``native=`` a create was given.
         boot_seconds: how long a server takes from BUILD to ACTIVE, and for a reboot.
         task_seconds: how long everything else takes that a real cloud does not do at once.
@@ -101,6 +104,7 @@ class FakeCloud:
         self.lock = threading.RLock()
         self._depth = 0
         self._guests: Guests | None = None
+        self.consoles: dict[str, Terminal] = {}
         self._storage = storage
         self.blobs: Blobs = MemoryBlobs() if storage is None else storage.blobs
         self.state = State(new_id())
@@ -123,11 +127,17 @@ class FakeCloud:
         """End the guests' listeners."""
         with self.lock:
             guests, self._guests = self._guests, None
+            consoles, self.consoles = self.consoles, {}
+        for console in consoles.values():
+            console.end()
         if guests is not None:
             guests.close()
 
     def end_guest(self, server_id: str, *, disk_too: bool = False) -> None:
         """Close the connections to a server that no longer runs, or no longer has its disk."""
+        console = self.consoles.pop(server_id, None)
+        if console is not None:
+            console.end()
         if self._guests is not None:
             self._guests.end(server_id, disk_too=disk_too)
 
@@ -161,7 +171,9 @@ class FakeCloud:
             if change.fields is None:
                 vanish(self, change.kind, change.id)
             elif (before := state.find(change.kind, change.id)) is not None:
-                state.put(changed(before, change.fields))
+                after = state.put(changed(before, change.fields))
+                if change.kind is Kind.SERVER:
+                    usage.note(state.secrets[change.id], before.status, after.status, change.due)
                 if change.kind is Kind.VOLUME and "attachments" in change.fields:
                     for attachment in before.attachments:
                         refresh_server(state, attachment.server_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cloudkit.errors import InvalidRequest, InvalidState
+from cloudkit.errors import InUse, InvalidRequest, InvalidState
 from cloudkit.types import (
     Endpoint,
     Fault,
@@ -13,12 +13,13 @@ from cloudkit.types import (
     Image,
     ImageSpec,
     Kind,
+    Sample,
     Server,
     ServerSpec,
     ServerStatus,
     Volume,
 )
-from cloudkit_fake import console
+from cloudkit_fake import console, usage
 from cloudkit_fake.cloud import FakeCloud, request
 from cloudkit_fake.collections import Updatable, not_found
 from cloudkit_fake.derived import refresh_server
@@ -26,6 +27,7 @@ from cloudkit_fake.images import Images
 from cloudkit_fake.ports import Ports
 from cloudkit_fake.security_groups import check_groups
 from cloudkit_fake.small_kinds import Flavors, KeyPairs
+from cloudkit_fake.terminal import Terminal
 from cloudkit_fake.volumes import ROOT_DEVICE, Volumes
 
 S = ServerStatus
@@ -269,6 +271,35 @@ class Servers(Updatable[Server]):
         return text if lines is None else "".join(text.splitlines(keepends=True)[-lines:])
 
     @request
+    def console(self, id: str) -> Terminal:
+        """A terminal with a getty; one session at a time."""
+        server = self._own(id)
+        if server.status not in (S.ACTIVE, S.PAUSED, S.RESCUE, S.VERIFY_RESIZE):
+            raise InvalidState(f"the server {server.name!r} is {server.status}", driver="fake", resource=id)
+        consoles = self._cloud.consoles
+        if id in consoles:
+            raise InUse(
+                "another session with the server's console is open",
+                driver="fake",
+                resource=id,
+                hint="Close it first: a console serves one at a time.",
+            )
+
+        def forget(terminal: Terminal) -> None:
+            with self._cloud:
+                if consoles.get(id) is terminal:
+                    del consoles[id]
+
+        consoles[id] = Terminal(console.hostname(server), forget)
+        return consoles[id]
+
+    @request
+    def samples(self, id: str) -> tuple[Sample, ...]:
+        """What it uses now."""
+        ports = self._state.plugged.get(id, [])
+        return usage.samples_of(self._own(id), self._state.secrets[id], ports, self._cloud.clock.now(), self._now())
+
+    @request
     def endpoints(self, id: str, port: int) -> tuple[Endpoint, ...]:
         """A listener on loopback for the SSH port of a running server, started on demand; no other port."""
         running = self._own(id).status in (S.ACTIVE, S.RESCUE)
@@ -311,6 +342,12 @@ class Servers(Updatable[Server]):
         status = meanwhile or server.status
         self._change(id, task=task, status=status, native_status=status.value)
         self._cloud.later(Kind.SERVER, id, self._cloud.task_seconds if seconds is None else seconds, **_is(after))
+
+    def _change(self, id: str, **fields: Any) -> Server:
+        before = self._state.get(Kind.SERVER, id)
+        after = super()._change(id, **fields)
+        usage.note(self._state.secrets[id], before.status, after.status, self._cloud.clock.now())
+        return after
 
     def _become(self, server: Server, status: ServerStatus) -> None:
         self._change(server.id, **_is(status))

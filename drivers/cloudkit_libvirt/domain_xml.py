@@ -118,7 +118,8 @@ def _devices(spec: DomainSpec) -> Element:
         ),
         node("channel", {"type": "unix"}, node("target", {"type": "virtio", "name": "org.qemu.guest_agent.0"})),
         node("rng", {"model": "virtio"}, node("backend", {"model": "random"}, text="/dev/urandom")),
-        node("memballoon", {"model": "virtio"}),
+        # Has the guest tell what memory it uses.
+        node("memballoon", {"model": "virtio"}, node("stats", {"period": "5"})),
     )
 
 

@@ -73,7 +73,9 @@ _EVERYWHERE = frozenset(
 )
 _WITH_GUESTS = frozenset(
     {
+        "servers.console",
         "servers.console_log",
+        "servers.samples",
         "servers.ssh",
         "servers.create_image",
         "images.create",

@@ -5,25 +5,36 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import libvirt
 
-from cloudkit.errors import CloudError, InvalidRequest
-from cloudkit.types import Endpoint, Image, ImageSpec, ServerStatus
+from cloudkit.errors import CloudError, InvalidRequest, InvalidState
+from cloudkit.types import Endpoint, Image, ImageSpec, Sample, ServerStatus
 from cloudkit_libvirt import domain_xml, images
+from cloudkit_libvirt.console import DomainConsole
 from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.domain_xml import ROOT_DEVICE
 from cloudkit_libvirt.domains import Domains
 from cloudkit_libvirt.plugged import Plugged
 from cloudkit_libvirt.pool import Pool
-from cloudkit_libvirt.server_build import console_name, disk_name
+from cloudkit_libvirt.samples import size_samples, usage_samples
+from cloudkit_libvirt.seed_network import tap_name
+from cloudkit_libvirt.server_build import console_name, disk_name, seed_name
 from cloudkit_libvirt.servers import Servers
 from cloudkit_libvirt.undo import undoing
 from cloudkit_libvirt.xml_tree import to_text
 
 S = ServerStatus
 _JOB_POLL_S = 0.02
+_WITH_CONSOLE = (S.ACTIVE, S.PAUSED, S.RESCUE, S.VERIFY_RESIZE)
+_STATS = (
+    libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
+    | libvirt.VIR_DOMAIN_STATS_BALLOON
+    | libvirt.VIR_DOMAIN_STATS_INTERFACE
+    | libvirt.VIR_DOMAIN_STATS_BLOCK
+)
 
 
 class GuestServers(Servers):
@@ -39,6 +50,25 @@ class GuestServers(Servers):
         if lines is None:
             return text
         return "".join(text.splitlines(keepends=True)[-lines:]) if lines > 0 else ""
+
+    def console(self, id: str) -> DomainConsole:
+        """Open the serial console as a terminal."""
+        record = self._own(id)
+        domain = self._fitting_domain(record, "console", *_WITH_CONSOLE)
+        if not domain.isActive():
+            raise InvalidState(f"the server {record.body.name!r} is off", driver="libvirt", resource=id)
+        return DomainConsole(self._context.connection, domain)
+
+    def samples(self, id: str) -> tuple[Sample, ...]:
+        """What it uses now."""
+        body, now = self._own(id).body, datetime.now(UTC)
+        domain = self._context.domains.find(id)
+        found = size_samples(id, body.vcpus, body.ram_mib, now)
+        if domain is not None and domain.isActive():
+            ((_, stats),) = self._context.connection.virt.domainListGetStats([domain], _STATS)
+            taps = tuple(map(tap_name, body.port_ids))
+            found += usage_samples(id, stats, taps, self._context.pool.path(seed_name(id)), now)
+        return tuple(found)
 
     def endpoints(self, id: str, port: int) -> tuple[Endpoint, ...]:
         """Its floating addresses, then its fixed ones; for a remote host through an ssh jump to it."""

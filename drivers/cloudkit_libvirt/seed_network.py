@@ -9,6 +9,11 @@ from cloudkit_libvirt.bodies import NetworkBody, PortBody, SubnetBody
 from cloudkit_libvirt.records import View
 
 
+def tap_name(port_id: str) -> str:
+    """What Nova calls the interface of a port."""
+    return f"tap{port_id[:11]}"
+
+
 def network_data(view: View, port_ids: tuple[str, ...]) -> dict[str, Any]:
     """Links, networks and name servers of a server with these ports."""
     links: list[dict[str, Any]] = []
@@ -17,7 +22,7 @@ def network_data(view: View, port_ids: tuple[str, ...]) -> dict[str, Any]:
     for index, id in enumerate(port_ids):
         port = view.get(PortBody, id).body
         network = view.get(NetworkBody, port.network_id).body
-        link = f"tap{id[:11]}"
+        link = tap_name(id)
         links.append(
             {"id": link, "vif_id": id, "type": "phy", "ethernet_mac_address": port.mac, "mtu": network.mtu or 1500}
         )

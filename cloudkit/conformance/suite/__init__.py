@@ -32,6 +32,7 @@ from cloudkit.conformance.suite.server_life import (
     TestSuspend,
 )
 from cloudkit.conformance.suite.server_options import TestBadServers, TestConsole, TestServerOptions, TestServerUpdate
+from cloudkit.conformance.suite.server_watching import TestInteractiveConsole, TestSamples
 from cloudkit.conformance.suite.ssh import TestKeyFiles, TestSsh
 from cloudkit.conformance.suite.traffic import TestTraffic
 from cloudkit.conformance.suite.volume_sources import TestClones, TestVolumeTypes
@@ -53,6 +54,8 @@ __all__ = [
     "TestCloud",
     "TestConsole",
     "TestDangerousImages",
+    "TestInteractiveConsole",
+    "TestSamples",
     "TestDownload",
     "TestErrors",
     "TestEveryKind",

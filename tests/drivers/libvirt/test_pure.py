@@ -7,7 +7,9 @@ import itertools
 import threading
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from ipaddress import IPv4Network
+from typing import ClassVar
 
 import libvirt
 import pytest
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 from cloudkit.errors import Busy, CloudError, InvalidRequest, NotFound, QuotaExceeded, Unavailable
 from cloudkit.host.kvm import KvmFacts
 from cloudkit.types import Kind, ServerStatus
-from cloudkit_libvirt import addresses, domain_xml, network_xml
+from cloudkit_libvirt import addresses, domain_xml, network_xml, samples
 from cloudkit_libvirt.bodies import Phase, SubnetBody
 from cloudkit_libvirt.errors import translate
 from cloudkit_libvirt.events import Changes
@@ -306,3 +308,26 @@ def test_routes() -> None:
         "eth0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
     )
     assert list(parse_routes(table)) == [("eth0", IPv4Network("172.17.0.0/16"))]
+
+
+class TestSamples:
+    STATS: ClassVar[dict[str, object]] = {
+        "cpu.time": 5_000, "balloon.available": 100 << 10, "balloon.unused": 60 << 10, "block.count": 3,
+        "block.0.name": "vda", "block.0.path": "/disk", "block.0.rd.bytes": 1, "block.0.rd.reqs": 2,
+        "block.0.wr.bytes": 3, "block.0.wr.reqs": 4, "block.1.name": "sda", "block.1.path": "/seed",
+        "block.1.rd.bytes": 9, "block.2.name": "vdb", "net.count": 1, "net.0.name": "vnet0",
+        "net.0.rx.bytes": 5, "net.0.rx.pkts": 6, "net.0.tx.bytes": 7, "net.0.tx.pkts": 8,
+    }  # fmt: skip
+
+    def test_all(self) -> None:
+        found = list(samples.usage_samples("id", self.STATS, ("tap0",), "/seed", datetime.now(UTC)))
+        assert {(each.name, each.resource_id): each.volume for each in found} == {
+            ("cpu", "id"): 5000, ("memory.usage", "id"): 40, ("disk.device.read.bytes", "id-vda"): 1,
+            ("disk.device.read.requests", "id-vda"): 2, ("disk.device.write.bytes", "id-vda"): 3,
+            ("disk.device.write.requests", "id-vda"): 4, ("network.incoming.bytes", "id-tap0"): 5,
+            ("network.incoming.packets", "id-tap0"): 6, ("network.outgoing.bytes", "id-tap0"): 7,
+            ("network.outgoing.packets", "id-tap0"): 8,
+        }  # fmt: skip
+
+    def test_what_libvirt_does_not_tell_is_left_out(self) -> None:
+        assert list(samples.usage_samples("id", {}, ("tap0",), "/seed", datetime.now(UTC))) == []
