@@ -58,7 +58,8 @@ class Servers(Collection[Server]):
             networks: networks, Port values, or :class:`~cloudkit.Nic` for an address of one's own, in the order of
                 the interfaces. Empty: the one network that the project can use. "none": no interface.
             security_groups: empty for the project's ``default``.
-            user_data: a script or cloud-config for the guest's cloud-init; at most 64 KiB in base64.
+            user_data: for the guest's cloud-init, as it is: a script, cloud-config, MIME multipart, gzip; at most
+                64 KiB in base64.
             inject_host_key: give it a host key that is known before the first login; None for the driver's default.
 
         Raises:
@@ -355,7 +356,12 @@ class Servers(Collection[Server]):
 def _user_data(value: object) -> bytes | None:
     if value is None:
         return None
-    data = value.encode() if isinstance(value, str) else value
+    data = value
+    if isinstance(value, str):
+        try:
+            data = value.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRequest(f"user_data: the text cannot be written as UTF-8: {error.reason}") from None
     if not isinstance(data, bytes):
         checks.wrong("user_data", "text or bytes", value)
     if (len(data) + 2) // 3 * 4 > MAX_USER_DATA_BYTES:

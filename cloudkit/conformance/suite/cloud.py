@@ -125,6 +125,24 @@ class TestLimits(Conformance):
         assert after["vcpus"].in_use == before["vcpus"].in_use + lab.flavor.vcpus
         assert after["ram_mib"].in_use == before["ram_mib"].in_use + lab.flavor.ram_mib
 
+    @needs("servers.resize")
+    def test_a_resized_server_is_counted_with_its_new_size(self, lab: Lab, cloud: Cloud) -> None:
+        server = cloud.servers.stop(lab.server(cloud), hard=True)
+        before = cloud.limits()
+        larger = lab.flavor_of(cloud, vcpus=lab.flavor.vcpus + 1, ram_mib=lab.flavor.ram_mib + 64)
+        cloud.servers.resize(server, larger)
+        after = cloud.limits()
+        assert after["vcpus"].in_use == before["vcpus"].in_use + 1
+        assert after["ram_mib"].in_use == before["ram_mib"].in_use + 64
+
+    def test_what_can_be_made_is_counted(self, lab: Lab) -> None:
+        names = set(lab.cloud.limits())
+        assert {"servers", "vcpus", "ram_mib", "key_pairs", "volumes", "volume_gib"} <= names
+        # Glance counts no images, and flavors belong to the cloud.
+        made = set(Kind) - {Kind.IMAGE, Kind.FLAVOR}
+        offered = {kind.value for kind in made if {kind.value, f"{kind.value}.create"} & lab.capabilities}
+        assert offered <= names
+
     def test_another_projects_things_are_not_counted(self, lab: Lab, cloud: Cloud, other: Cloud) -> None:
         before = cloud.limits()["volumes"]
         lab.volume(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 import pytest
@@ -11,6 +12,18 @@ from cloudkit.conformance.base import Conformance, needs
 from cloudkit.conformance.lab import PUBLIC_KEY, Lab
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+USER_DATA: dict[str, str | bytes] = {
+    "script": "#!/bin/sh\necho hello\n",
+    "cloud-config": b"#cloud-config\n{}\n",
+    "multipart": (
+        b'Content-Type: multipart/mixed; boundary="=="\nMIME-Version: 1.0\n\n--==\n'
+        b"Content-Type: text/x-shellscript\n\n#!/bin/sh\necho hello\n--==--\n"
+    ),
+    "gzip": gzip.compress(b"#!/bin/sh\necho hello\n"),
+    "binary": bytes(range(256)),
+}
 
 
 class TestServerOptions(Conformance):
@@ -49,9 +62,9 @@ class TestServerOptions(Conformance):
         assert sorted(cloud.servers.get(server).tags) == ["big", "blue"]
 
     @needs("servers.create:user_data")
-    @pytest.mark.parametrize("user_data", ["#!/bin/sh\necho hello\n", b"#cloud-config\n{}\n"], ids=["text", "bytes"])
-    def test_user_data_are_taken_and_not_shown(self, lab: Lab, cloud: Cloud, user_data: str | bytes) -> None:
-        server = lab.server(cloud, user_data=user_data)
+    @pytest.mark.parametrize("form", USER_DATA)
+    def test_user_data_are_taken_and_not_shown(self, lab: Lab, cloud: Cloud, form: str) -> None:
+        server = lab.server(cloud, user_data=USER_DATA[form])
         assert server.status == "ACTIVE"
         assert "hello" not in repr(server)
 
@@ -218,6 +231,7 @@ BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], type[CloudError]]] = {
     "description that is no text": ({"description": 7}, InvalidRequest),
     "native that is no mapping": ({"native": ["x"]}, InvalidRequest),
     "user data that are neither text nor bytes": ({"user_data": 7}, InvalidRequest),
+    "user data that are no text": ({"user_data": "\ud800"}, InvalidRequest),
     "negative time": ({"timeout_s": -1}, InvalidRequest),
     "time that is no number": ({"timeout_s": "5"}, InvalidRequest),
     "unknown on_failure": ({"on_failure": "ignore"}, InvalidRequest),
