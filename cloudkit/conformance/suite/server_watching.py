@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,17 +17,16 @@ DISK = {name for name in METERS if name.startswith("disk.")}
 NETWORK = {name for name in METERS if name.startswith("network.")}
 
 
-def until_printed(console: Console, wanted: bytes, type: Callable[[], object] = lambda: None) -> bytes:
-    """Read until ``wanted`` was printed; ``type`` is called again where nothing is."""
+def until_printed(console: Console, wanted: bytes, keys: bytes) -> None:
+    """Type, and read until ``wanted`` was printed; typed again where nothing is."""
     deadline, printed = time.monotonic() + PATIENCE_S, b""
+    console.send(keys)
     while wanted not in printed:
-        assert time.monotonic() < deadline, f"{wanted!r} was not printed, but {printed!r}"
-        type()
+        assert time.monotonic() < deadline, f"{wanted!r} was not printed, but {printed[-200:]!r}"
         try:
             printed += console.receive(timeout_s=2)
         except WaitTimeout:
-            continue
-    return printed
+            console.send(keys)
 
 
 @needs("servers.console")
@@ -37,9 +35,8 @@ class TestInteractiveConsole(Conformance):
         server = lab.booted()
         with lab.cloud.servers.console(server) as console:
             assert console.server.id == server.id
-            until_printed(console, b"login: ", lambda: console.send(b"\r"))
-            console.send(b"nobody-here")
-            until_printed(console, b"nobody-here")
+            until_printed(console, b"login: ", b"\r")
+            until_printed(console, b"nobody-here", b"nobody-here")
 
     def test_it_serves_one_at_a_time(self, lab: Lab, cloud: Cloud) -> None:
         server = lab.server(cloud)

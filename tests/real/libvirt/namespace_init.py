@@ -33,6 +33,8 @@ def prepare(folder: Path) -> None:
     mount("-t", "sysfs", "sysfs", "/sys")
     # No path to the host's D-Bus, firewalld or Open vSwitch.
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
+    # Where libvirt notes which consoles are open.
+    Path("/run/lock").mkdir()
     for name, target in PRIVATE_FOLDERS.items():
         Path(target).mkdir(parents=True, exist_ok=True)
         mount("--bind", folder / name, target)
