@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +67,7 @@ def examine_cloud(cloud: str | None) -> Examination:
     needs: Collection[Need] = profile.plugin.host_needs(profile.request) if profile.plugin.host_needs else ()
     checks: list[Check] = []
     if needs:
-        checks += inspect(pool_path=profile.request.options.get("pool_path"))
+        checks += inspect(pool_path=_pool_path(profile, needs))
     checks += _of_cloud(named or THIS_MACHINE, profile)
     return Examination(
         name=f"The cloud {profile.name}" if named else "This machine as a libvirt host",
@@ -74,6 +75,14 @@ def examine_cloud(cloud: str | None) -> Examination:
         driver=profile.plugin.name,
         checks=tuple(check.judged({*needs, Need.CLOUD}) for check in checks),
     )
+
+
+def _pool_path(profile: Profile, needs: Collection[Need]) -> str | None:
+    """The folder that the pool is or will be in, as far as it is known before anything was asked."""
+    given = profile.request.options.get("pool_path")
+    if given is None and Need.LIBVIRT_SESSION in needs:
+        return os.path.expanduser("~")
+    return str(given) if given else None
 
 
 def _of_cloud(name: str, profile: Profile) -> Iterator[Check]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from cloudkit.host.confidential import confidential
 from cloudkit.host.cpu import nested_paging, nesting, virtualisation
-from cloudkit.host.daemon import emulator, network_tools, python_binding, sockets
+from cloudkit.host.daemon import emulator, network_tools, python_binding, session, sockets
 from cloudkit.host.hypervisor import machine_is
 from cloudkit.host.iommu import iommu, sriov
 from cloudkit.host.kvm import kvm
@@ -31,6 +31,7 @@ CHECKS: Mapping[str, Callable[[Tree], Check]] = {
     "tun": tun,
     "libvirt.python": python_binding,
     "libvirt.daemon": sockets,
+    "libvirt.session": session,
     "libvirt.qemu": emulator,
     "libvirt.network": network_tools,
     "memory": memory,

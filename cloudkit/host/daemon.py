@@ -103,6 +103,21 @@ def sockets(tree: Tree) -> Check:
     return failed("libvirt's daemon is not installed", _INSTALL)
 
 
+def session(tree: Tree) -> Check:
+    """``libvirt.session``: whether an ordinary user's own libvirt can be started; libvirt does so by itself."""
+    unit = _installed(tree)
+    return Check(
+        name="libvirt.session",
+        level=Level.OK if unit else Level.FAIL,
+        summary=f"libvirt starts {unit} for a user who asks for qemu:///session"
+        if unit
+        else "libvirt's daemon is not installed",
+        details={"daemon": unit},
+        hint="" if unit else _INSTALL,
+        needed_by=(Need.LIBVIRT_SESSION,),
+    )
+
+
 def emulator(tree: Tree) -> Check:
     """``libvirt.qemu``: the emulator for this processor, and qemu-img."""
     arch = tree.arch

@@ -7,6 +7,7 @@ system (VirtualBox, VMware Workstation, QEMU's emulation).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cloudkit.host.cpu import read_cpu
@@ -43,6 +44,15 @@ _DMI = (
     (r"QEMU|OpenStack|Bochs|SeaBIOS", "QEMU"),
 )
 _DEVICE_TREE = {"linux,kvm": "KVM", "xen,xen": "Xen"}
+_PCI: Mapping[tuple[int | None, int | None], str] = {
+    (0x80EE, None): "VirtualBox",
+    # The VMCI device; VMware's display is imitated by VirtualBox and QEMU.
+    (0x15AD, 0x0740): "VMware",
+    (0x5853, None): "Xen",
+    (0x1AB8, None): "Parallels",
+    (0x1414, None): "Hyper-V",
+}
+"""PCI vendor and device → hypervisor."""
 _CONTAINER_FILES = {".dockerenv": "docker", "run/.containerenv": "podman"}
 _CGROUP = re.compile(r"/(docker|kubepods|lxc|libpod|containerd|machine\.slice/libpod)\b")
 
@@ -147,7 +157,8 @@ def _hypervisor(tree: Tree) -> tuple[str | None, str]:
         return "KVM", "its clock is KVM's"
     if any(clock.startswith("hyperv") for clock in clocks):
         return "Hyper-V", "its clock is Hyper-V's"
-    return _by_platform(tree) or (("unknown", "the processor's flag") if flagged else (None, "no hypervisor shows"))
+    unknown = ("unknown", "the processor's flag") if flagged else (None, "no hypervisor shows")
+    return _by_platform(tree) or _by_pci(tree) or unknown
 
 
 def _by_dmi(tree: Tree) -> tuple[str | None, str]:
@@ -168,6 +179,17 @@ def _kvm_or_emulation(tree: Tree, clocks: list[str], evidence: str) -> tuple[str
     if "kvm-clock" in clocks:
         return "KVM", f"{evidence}, and its clock is KVM's"
     return "QEMU emulation", f"{evidence}, and its clock is not KVM's"
+
+
+def _by_pci(tree: Tree) -> tuple[str, str] | None:
+    """By devices that only a hypervisor has; containers see them where the firmware's names are hidden."""
+    folder = "sys/bus/pci/devices"
+    for address in tree.names(folder):
+        vendor, device = (tree.number(f"{folder}/{address}/{name}") for name in ("vendor", "device"))
+        name = _PCI.get((vendor, device)) or _PCI.get((vendor, None))
+        if name is not None:
+            return name, f"the device {address} is {name}'s"
+    return None
 
 
 def _by_platform(tree: Tree) -> tuple[str, str] | None:

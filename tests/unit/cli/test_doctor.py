@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from cloudkit.cli import main
 from cloudkit.cli.examination import SCHEMA
-from cloudkit.driver import DRIVER_API, DriverPlugin, OpenRequest
+from cloudkit.driver import DRIVER_API, DriverPlugin, OpenRequest, Option
 from cloudkit.errors import Unauthenticated
 from cloudkit.host import Check, HostReport, Level, Need
 
@@ -30,7 +31,10 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Any:
         plugin = DriverPlugin(name="toy", api=DRIVER_API, **{"open": refuse, **fields})
         monkeypatch.setattr("cloudkit.config.load_plugin", lambda _name: plugin)
 
-    monkeypatch.setattr("cloudkit.cli.examination.inspect", lambda **_: HostReport((BAD_DISK, NO_KVM)))
+    def look(pool_path: str | None) -> HostReport:
+        return HostReport((replace(BAD_DISK, details={"path": pool_path}), NO_KVM))
+
+    monkeypatch.setattr("cloudkit.cli.examination.inspect", look)
     return use
 
 
@@ -127,6 +131,29 @@ def test_without_any_it_is_this_machines_libvirt(toy: Any, capsys: pytest.Captur
     assert data["cloud"] == "libvirt+qemu:///system"
     main(["doctor"])
     assert capsys.readouterr().out.startswith("This machine as a libvirt host (driver toy)\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "needs", "path"),
+    [
+        ("toy://", {Need.LIBVIRT_SYSTEM}, None),
+        ("toy://?pool_path=/srv", {Need.LIBVIRT_SYSTEM}, "/srv"),
+        ("toy://?pool_path=/srv", {Need.LIBVIRT_SESSION}, "/srv"),
+        ("toy://", {Need.LIBVIRT_SESSION}, "/home/me"),
+    ],
+)
+def test_the_room_is_looked_for_where_the_pool_is(
+    toy: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    url: str,
+    needs: set[Need],
+    path: str | None,
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    toy(host_needs=lambda _: needs, examine=lambda _: [], options=(Option("pool_path", "where"),))
+    data = report(capsys, "--cloud", url)[1]
+    assert data["checks"][0]["details"] == {"path": path}
 
 
 def test_lines_are_wrapped_on_a_terminal(

@@ -307,6 +307,21 @@ HYPER_V: Files = {
 }
 SURFACE: Files = {**INTEL, **dmi("Microsoft Corporation", "Surface Pro 7", "Microsoft Corporation")}
 VIRTUALBOX_HOST: Files = {**INTEL, "dev/vboxdrv": "", "sys/module/vboxdrv/": ""}
+VIRTUALBOX_MASKED: Files = {
+    **{path: content for path, content in VIRTUALBOX.items() if "/dmi/" not in path and "clocksource" not in path},
+    "sys/bus/pci/devices/0000:00:00.0/vendor": "0x8086\n",
+    "sys/bus/pci/devices/0000:00:02.0/vendor": "0x15ad\n",
+    "sys/bus/pci/devices/0000:00:02.0/device": "0x0405\n",
+    "sys/bus/pci/devices/0000:00:04.0/vendor": "0x80ee\n",
+    "proc/1/environ": "PATH=/bin\0container=lxc\0TERM=xterm\0",
+}
+VMWARE_MASKED: Files = {
+    **X86,
+    **clocks("tsc"),
+    "proc/cpuinfo": intel_cpuinfo(vmx=False, hypervisor=True),
+    "sys/bus/pci/devices/0000:00:07.7/vendor": "0x15ad\n",
+    "sys/bus/pci/devices/0000:00:07.7/device": "0x0740\n",
+}
 UNKNOWN_VMM: Files = {
     **X86,
     **clocks("tsc"),

@@ -40,6 +40,8 @@ PLACES = {
     "hyper_v": ("Hyper-V", None),
     "surface": (None, None),
     "virtualbox_host": (None, None),
+    "virtualbox_masked": ("VirtualBox", "lxc"),
+    "vmware_masked": ("VMware", None),
     "unknown_vmm": ("unknown", None),
     "empty": (None, None),
 }
@@ -294,6 +296,12 @@ class TestLibvirt:
 
     def test_not_installed(self) -> None:
         assert "not installed" in self.look(lambda _: Tree("/nowhere"), {}).summary
+
+    def test_an_ordinary_users_own(self, record: Record) -> None:
+        check = host.examine("libvirt.session", record(machines.NESTED))
+        assert (check.level, check.details) == (Level.OK, {"daemon": "libvirtd"})
+        check = host.examine("libvirt.session", Tree("/nowhere"))
+        assert (check.level, check.needed_by) == (Level.FAIL, (Need.LIBVIRT_SESSION,))
 
     def test_programs(self, record: Record) -> None:
         report = host.inspect(record(machines.INTEL))
