@@ -14,20 +14,19 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
 from host_packages import BedError
+from processes import Process, start_time
 
 HERE = Path(__file__).resolve().parent
 # Not the temporary folder of the environment: stale beds must be found whatever TMPDIR says, and disks need space.
@@ -57,47 +56,6 @@ cgroup_controllers = []
 
 IPTABLES_TABLES = {"filter", "nat", "mangle", "raw"}
 IPTABLES_CHAINS = {"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"}
-
-
-@dataclass(frozen=True)
-class Process:
-    """A process that is told from a later one with the same pid."""
-
-    pid: int
-    started: int
-
-    @classmethod
-    def current(cls, pid: int) -> Process:
-        """Return the process that has `pid` now."""
-        started = _start_time(pid)
-        if started is None:
-            raise BedError(f"process {pid} is gone")
-        return cls(pid, started)
-
-    @property
-    def alive(self) -> bool:
-        """Whether it still runs; a zombie does not."""
-        return _start_time(self.pid) == self.started
-
-    def kill(self, timeout_s: float = 10) -> None:
-        """Send SIGKILL and wait until it is gone."""
-        with suppress(ProcessLookupError):
-            descriptor = os.pidfd_open(self.pid)
-            try:
-                if self.alive:
-                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-                    if not select.select([descriptor], [], [], timeout_s)[0]:
-                        raise BedError(f"process {self.pid} did not end within {timeout_s} s of SIGKILL")
-            finally:
-                os.close(descriptor)
-
-
-def _start_time(pid: int) -> int | None:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] == "Z" else int(fields[19])
 
 
 class LibvirtBed:
@@ -336,7 +294,7 @@ def remove_stale(parent: Path = PARENT) -> None:
         owner = bed._marker().get("owner")
         pid = int(folder.name.removeprefix(PREFIX).partition("-")[0])
         # A bed that crashed before its first mark has only the pid in its name.
-        alive = Process(**owner).alive if owner else _start_time(pid) is not None
+        alive = Process(**owner).alive if owner else start_time(pid) is not None
         if not alive:
             bed.stop()
 

@@ -1,0 +1,54 @@
+"""Processes that are told from later ones with the same pid."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from host_packages import BedError
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that is told from a later one with the same pid."""
+
+    pid: int
+    started: int
+
+    @classmethod
+    def current(cls, pid: int) -> Process:
+        """Return the process that has `pid` now."""
+        started = start_time(pid)
+        if started is None:
+            raise BedError(f"process {pid} is gone")
+        return cls(pid, started)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs; a zombie does not."""
+        return start_time(self.pid) == self.started
+
+    def kill(self, timeout_s: float = 10) -> None:
+        """Send SIGKILL and wait until it is gone."""
+        with suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(self.pid)
+            try:
+                if self.alive:
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                    if not select.select([descriptor], [], [], timeout_s)[0]:
+                        raise BedError(f"process {self.pid} did not end within {timeout_s} s of SIGKILL")
+            finally:
+                os.close(descriptor)
+
+
+def start_time(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None when it does not run."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else int(fields[19])

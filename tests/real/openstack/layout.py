@@ -1,0 +1,132 @@
+"""Where everything of one OpenStack bed is: folders, ports, addresses, the bed's secret.
+
+Used on both sides of the pod's wall and by the services themselves, so the standard library is all it needs.
+Ports are the services' own, for a bed listens only in its own network namespace.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+HOST = "127.0.0.1"
+REGION = "RegionOne"
+PORTS = {
+    "mariadb": 3306,
+    "rabbitmq": 5672,
+    "keystone": 5000,
+    "glance": 9292,
+    "placement": 8778,
+    "nova": 8774,
+    "neutron": 9696,
+    "cinder": 8776,
+}
+DATABASES = ("keystone", "glance", "placement", "nova_api", "nova", "nova_cell0", "neutron", "cinder")
+MESSAGE_USERS = ("nova", "neutron", "cinder")
+"""Services that talk over the message bus, each in a vhost of its own name."""
+FOLDERS = (
+    "etc",
+    "log",
+    "run",
+    "rabbit/log",
+    "data/glance",
+    "data/glance-staging",
+    "data/glance-tasks",
+    "data/nova/instances",
+    "data/cinder/volumes",
+    "data/neutron",
+    "data/locks",
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One bed's folder, the virtual environment that its services run in, and its one secret."""
+
+    folder: Path
+    environment: Path
+    secret: str
+    guests: bool = False
+
+    @classmethod
+    def create(cls, folder: Path, environment: Path, *, secret: str | None = None, guests: bool = False) -> Layout:
+        """Make the folders of a new bed, and write what `load` reads."""
+        layout = cls(folder, environment, secret or secrets.token_hex(16), guests)
+        for name in FOLDERS:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"environment": str(environment), "secret": layout.secret, "guests": guests})
+        write_private(folder / "layout.json", text)
+        return layout
+
+    @classmethod
+    def load(cls, folder: Path) -> Layout:
+        """Return the layout of an existing bed; FileNotFoundError when there is none."""
+        stored = json.loads((folder / "layout.json").read_text())
+        return cls(folder, Path(stored["environment"]), stored["secret"], stored["guests"])
+
+    def __truediv__(self, path: str) -> Path:
+        return self.folder / path
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of the services' virtual environment."""
+        return self.environment / "bin/python"
+
+    @property
+    def socket(self) -> Path:
+        """The database's socket, over which root needs no password."""
+        return self / "run/mariadb.sock"
+
+    @property
+    def clouds_yaml(self) -> Path:
+        """The configuration file for clients."""
+        return self / "clouds.yaml"
+
+    def url(self, service: str) -> str:
+        """Return the base URL of an API."""
+        return f"http://{HOST}:{PORTS[service]}"
+
+    def database(self, name: str) -> str:
+        """Return the SQLAlchemy URL of a database."""
+        return f"mysql+pymysql://bed:{self.secret}@{HOST}:{PORTS['mariadb']}/{name}?charset=utf8mb4"
+
+    def transport(self, vhost: str) -> str:
+        """Return the message bus's URL for one service."""
+        return f"rabbit://bed:{self.secret}@{HOST}:{PORTS['rabbitmq']}/{vhost}"
+
+    def packaged(self, path: str) -> Path:
+        """Return a configuration file that a service's own package brings."""
+        return self.environment / "etc" / path
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment that services and administration commands run with."""
+        tools = [str(self.environment / "bin"), os.environ["PATH"]]
+        if self.guests:
+            tools.insert(0, str(HERE / "bin"))
+        return {
+            "PATH": os.pathsep.join(tools),
+            "HOME": str(self / "run"),
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": os.pathsep.join([str(HERE / "plugins"), str(HERE)]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "MALLOC_ARENA_MAX": "2",
+            "OS_NOVA_CONFIG_DIR": str(self / "etc/nova"),
+            "OS_PLACEMENT_CONFIG_DIR": str(self / "etc/placement"),
+            "OS_GLANCE_CONFIG_DIR": str(self / "etc/glance"),
+            "OS_NEUTRON_CONFIG_FILES": str(self / "etc/neutron/neutron.conf"),
+            # Eventlet's locks cannot be notified by the threads that these services are run with.
+            "OS_NOVA_DISABLE_EVENTLET_PATCHING": "true",
+            "OS_CINDER_DISABLE_EVENTLET_PATCHING": "true",
+        }
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)

@@ -1,0 +1,1 @@
+"""What the bed plugs into the services where they would need hardware. Found by PYTHONPATH."""

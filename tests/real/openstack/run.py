@@ -1,0 +1,58 @@
+"""Run the tests on a real OpenStack: install what it needs, start a new bed, run them as its client, remove it.
+
+python tests/real/openstack/run.py [PYTEST ARGUMENTS]
+python tests/real/openstack/run.py --shell COMMAND …      any command as a client of the bed
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "libvirt"))
+from command_line import command_of, exit_status, progress
+from openstack_bed import OpenStackBed, run_client
+from processes import start_time
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[2]
+# Not the temporary folder of the environment: stale beds must be found whatever TMPDIR says, and disks need space.
+PARENT = Path("/var/tmp")
+PREFIX = "cloudkit-openstack-"
+
+
+def run_in_new_bed(command: Sequence[str]) -> int:
+    """Start a bed, run `command` as its client, remove the bed; a service that died makes success a failure."""
+    remove_stale()
+    bed = OpenStackBed(Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=PARENT)))
+    try:
+        bed.start(ends_with_us=True)
+        print(f"bed: OpenStack runs in {bed.folder}", file=sys.stderr)
+        return run_client(bed, command)
+    finally:
+        with progress("removed"):
+            bed.reset()
+
+
+def remove_stale(parent: Path = PARENT) -> None:
+    """Remove the beds below `parent` whose owner is dead."""
+    for folder in parent.glob(f"{PREFIX}*"):
+        owner = int(folder.name.removeprefix(PREFIX).partition("-")[0])
+        # An owner's pid may have been given away: then its bed, which ended with it, stays until that process ends.
+        if start_time(owner) is None:
+            OpenStackBed(folder).reset()
+
+
+def main(arguments: list[str]) -> int:
+    """Run pytest, or the command after --shell, as a client of a new bed."""
+    command = command_of(arguments, str(HERE.relative_to(REPOSITORY)))
+    if arguments[:1] != ["--shell"]:
+        os.chdir(REPOSITORY)
+    return exit_status(lambda: run_in_new_bed(command))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
