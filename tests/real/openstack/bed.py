@@ -29,8 +29,8 @@ def show_status(bed: OpenStackBed) -> int:
     """Print what runs; return 1 when something is down."""
     status = bed.status()
     for name, memory in status.items():
-        print(f"{name:<16} {'down' if memory is None else f'{memory:5} MB'}")
-    print(f"{'in all':<16} {sum(memory or 0 for memory in status.values()):5} MB")
+        print(f"{name:<25} {'down' if memory is None else f'{memory:5} MB'}")
+    print(f"{'in all':<25} {sum(memory or 0 for memory in status.values()):5} MB")
     tell(bed)
     return int(None in status.values())
 
@@ -39,17 +39,18 @@ def main(arguments: list[str]) -> int:
     """Do one verb; see the module's text."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="where the bed is kept")
+    parser.add_argument("--guests", action="store_true", help="start: servers are machines, under QEMU's emulation")
     parser.add_argument("verb", choices=("start", "stop", "reset", "status", "exec", "kill"))
     parser.add_argument("words", nargs=argparse.REMAINDER)
     options = parser.parse_args(arguments)
     bed = OpenStackBed(options.folder.resolve())
-    return exit_status(lambda: do(bed, options.verb, options.words))
+    return exit_status(lambda: do(bed, options.verb, options.words, options.guests))
 
 
-def do(bed: OpenStackBed, verb: str, words: list[str]) -> int:
+def do(bed: OpenStackBed, verb: str, words: list[str], guests: bool) -> int:
     """Do one verb and return the exit status."""
     if verb == "start":
-        bed.start()
+        bed.start(guests=guests)
         tell(bed)
     elif verb == "stop":
         bed.stop()

@@ -15,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from layout import DATABASES, HERE, HOST, REGION, Layout, write_private
-from services import APIS, INFRASTRUCTURE, BedError, start, start_all
+from services import APIS, BedError, stages, start, start_all
 
 
 def initialise(layout: Layout) -> None:
     """Do all of it, from an empty folder with settings."""
     _run(layout, "mariadb-install-db", *_mariadb_options(layout))
-    start(layout, INFRASTRUCTURE)
+    start(layout, stages(layout)[0])
     _run(layout, "mariadb", "--no-defaults", "--user=root", f"--socket={layout.socket}", stdin=_sql(layout))
     for name in ("fernet-keys", "credential-keys"):
         for number in "01":

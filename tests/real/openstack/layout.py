@@ -15,6 +15,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 HOST = "127.0.0.1"
 REGION = "RegionOne"
+NODE = "bed"
+"""The one host that the services run on, as they call it."""
 PORTS = {
     "mariadb": 3306,
     "rabbitmq": 5672,
@@ -25,9 +27,19 @@ PORTS = {
     "neutron": 9696,
     "cinder": 8776,
 }
+OVSDB_PORT = 6640
+PUBLIC_CIDR, PUBLIC_GATEWAY = "203.0.113.0/24", "203.0.113.1"
+"""The external network's addresses are nobody's: TEST-NET-3 of RFC 5737."""
 DATABASES = ("keystone", "glance", "placement", "nova_api", "nova", "nova_cell0", "neutron", "cinder")
 MESSAGE_USERS = ("nova", "neutron", "cinder")
 """Services that talk over the message bus, each in a vhost of its own name."""
+PRIVATE_FOLDERS = {
+    "libvirt/etc": "/etc/libvirt",
+    "libvirt/lib": "/var/lib/libvirt",
+    "libvirt/cache": "/var/cache/libvirt",
+    "libvirt/log": "/var/log/libvirt",
+}
+"""Folders of a bed with guests → which of the host's they hide in the pod."""
 FOLDERS = (
     "etc",
     "log",
@@ -45,28 +57,38 @@ FOLDERS = (
 
 @dataclass(frozen=True)
 class Layout:
-    """One bed's folder, the virtual environment that its services run in, and its one secret."""
+    """One bed's folder, the virtual environment that its services run in, and its one secret.
+
+    `guests` is the environment with libvirt's Python binding, for a bed whose servers are machines, else None.
+    """
 
     folder: Path
     environment: Path
     secret: str
-    guests: bool = False
+    guests: Path | None = None
 
     @classmethod
-    def create(cls, folder: Path, environment: Path, *, secret: str | None = None, guests: bool = False) -> Layout:
+    def create(
+        cls, folder: Path, environment: Path, guests: Path | None = None, *, secret: str | None = None
+    ) -> Layout:
         """Make the folders of a new bed, and write what `load` reads."""
         layout = cls(folder, environment, secret or secrets.token_hex(16), guests)
         for name in FOLDERS:
             (folder / name).mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"environment": str(environment), "secret": layout.secret, "guests": guests})
-        write_private(folder / "layout.json", text)
+        stored = {
+            "environment": str(environment),
+            "secret": layout.secret,
+            "guests": None if guests is None else str(guests),
+        }
+        write_private(folder / "layout.json", json.dumps(stored))
         return layout
 
     @classmethod
     def load(cls, folder: Path) -> Layout:
         """Return the layout of an existing bed; FileNotFoundError when there is none."""
         stored = json.loads((folder / "layout.json").read_text())
-        return cls(folder, Path(stored["environment"]), stored["secret"], stored["guests"])
+        guests = stored["guests"]
+        return cls(folder, Path(stored["environment"]), stored["secret"], Path(guests) if guests else None)
 
     def __truediv__(self, path: str) -> Path:
         return self.folder / path
@@ -111,7 +133,7 @@ class Layout:
             "PATH": os.pathsep.join(tools),
             "HOME": str(self / "run"),
             "LANG": "C.UTF-8",
-            "PYTHONPATH": os.pathsep.join([str(HERE / "plugins"), str(HERE)]),
+            "PYTHONPATH": os.pathsep.join([str(HERE / "plugins"), str(HERE), *self._more_packages()]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "MALLOC_ARENA_MAX": "2",
             "OS_NOVA_CONFIG_DIR": str(self / "etc/nova"),
@@ -122,6 +144,11 @@ class Layout:
             "OS_NOVA_DISABLE_EVENTLET_PATCHING": "true",
             "OS_CINDER_DISABLE_EVENTLET_PATCHING": "true",
         }
+
+    def _more_packages(self) -> list[str]:
+        if self.guests is None:
+            return []
+        return [str(path) for path in self.guests.glob("lib/python*/site-packages")]
 
 
 def write_private(path: Path, text: str) -> None:

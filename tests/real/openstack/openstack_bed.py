@@ -22,15 +22,17 @@ from pathlib import Path
 
 from command_line import progress, run_to_its_end
 from environments import CACHE, environment, only_one
+from guest_image import guest_image
 from host_packages import BedError, install_packages
-from layout import HERE, Layout
+from layout import HERE, PRIVATE_FOLDERS, Layout
 from pod import Pod
 from settings import write_settings
 
 DEFAULT_FOLDER = CACHE / "bed"
+PACKAGES = (HERE / "packages.txt", HERE.parent / "libvirt/packages.txt", HERE / "packages-guests.txt")
 PRISTINE = ("mysql", "data", "etc/keystone")
 """What a bed is made of: its databases, Nova's identity of the node, Keystone's keys."""
-SOURCES = ("services.lock", "initialise.py", "layout.py", "seed.py", "settings.py")
+SOURCES = ("services.lock", "guest_settings.py", "initialise.py", "layout.py", "seed.py", "settings.py")
 """What the pristine copy depends on."""
 
 
@@ -42,24 +44,31 @@ class OpenStackBed:
         self.folder = folder
         self.pod = Pod(folder)
 
-    def start(self, *, ends_with_us: bool = False) -> None:
-        """Start what does not run of it, from what it knew when it was stopped or else as new."""
-        with progress("packages are installed"):
-            install_packages(HERE / "packages.txt")
-        with progress("virtual environments are there"):
-            services_environment = environment("services")
-            environment("client")
+    def start(self, *, guests: bool = False, ends_with_us: bool = False) -> None:
+        """Start what does not run of it, from what it knew when it was stopped or else as new.
+
+        With `guests`, servers are machines under libvirt and QEMU; a bed that is kept stays as it is.
+        """
         made = (self.folder / "complete").exists()
+        if made and guests and self.layout.guests is None:
+            raise BedError(f"the bed in {self.folder} was made without guests; reset it first")
+        guests = guests or (made and self.layout.guests is not None)
+        with progress("packages are installed"):
+            for packages in PACKAGES[: 3 if guests else 1]:
+                install_packages(packages)
+        with progress("virtual environments are there"):
+            environments = environment("services"), environment("guests") if guests else None
+            environment("client")
         if not made:
             # Whatever half of it there is.
             self.reset()
         if not self.pod.running:
-            self.pod.start(ends_with_us=ends_with_us)
+            self.pod.start(ends_with_us=ends_with_us, private_folders=PRIVATE_FOLDERS if guests else ())
         if made:
             with progress("services run"):
-                self._start_services(services_environment)
+                self._start_services(*environments)
         else:
-            self._make(services_environment)
+            self._make(*environments)
 
     def stop(self) -> None:
         """End the services in order, then all that is left of the pod."""
@@ -98,8 +107,12 @@ class OpenStackBed:
     def variables(self) -> dict[str, str]:
         """Return the environment of a client: the official command in PATH, the bed's clouds.yaml, user `demo`."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+        guests = {}
+        if self.layout.guests is not None:
+            guests = {"CLOUDKIT_BED_GUESTS": "1", "CLOUDKIT_TEST_GUEST_IMAGE": str(guest_image())}
         return {
             **kept,
+            **guests,
             "PATH": os.pathsep.join([str(environment("client") / "bin"), os.environ["PATH"]]),
             "OS_CLIENT_CONFIG_FILE": str(self.layout.clouds_yaml),
             "OS_CLOUD": "bed-demo",
@@ -116,28 +129,26 @@ class OpenStackBed:
 
     # -- how it is made
 
-    def _make(self, services_environment: Path) -> None:
-        pristine = CACHE / f"pristine-{_pristine_key()}"
-        with only_one("pristine"):
+    def _make(self, services: Path, guests: Path | None) -> None:
+        pristine = CACHE / f"pristine-{_pristine_key(guests is not None)}"
+        with only_one(pristine.name):
             if not pristine.exists():
                 with progress("databases, accounts and catalog are made"):
-                    write_settings(Layout.create(self.folder, services_environment))
+                    write_settings(Layout.create(self.folder, services, guests))
                     self._inside("initialise.py")
                     self.control("stop")
                 with progress("they are kept for later beds"):
                     _keep(self.folder, pristine)
             else:
                 with progress("databases are copied"):
-                    secret = Layout.load(pristine).secret
-                    Layout.create(self.folder, services_environment, secret=secret)
+                    Layout.create(self.folder, services, guests, secret=Layout.load(pristine).secret)
                     _copy(pristine, self.folder)
         with progress("services run"):
-            self._start_services(services_environment)
+            self._start_services(services, guests)
         (self.folder / "complete").touch()
 
-    def _start_services(self, services_environment: Path) -> None:
-        layout = Layout.create(self.folder, services_environment, secret=self.layout.secret)
-        write_settings(layout)
+    def _start_services(self, services: Path, guests: Path | None) -> None:
+        write_settings(Layout.create(self.folder, services, guests, secret=self.layout.secret))
         self.control("start")
 
     def _inside(self, script: str, *arguments: str) -> str:
@@ -148,12 +159,11 @@ class OpenStackBed:
         return done.stdout
 
 
-def _pristine_key() -> str:
-    key = hashlib.sha256()
+def _pristine_key(guests: bool) -> str:
+    key = hashlib.sha256(repr(guests).encode())
     for name in SOURCES:
         key.update((HERE / name).read_bytes())
-    for database in (["mariadbd", "--version"],):
-        key.update(subprocess.run(database, capture_output=True, check=True).stdout)
+    key.update(subprocess.run(["mariadbd", "--version"], capture_output=True, check=True).stdout)
     return key.hexdigest()[:12]
 
 

@@ -1,7 +1,7 @@
-"""A pod: network, mount and PID namespaces of their own, in which all of a bed runs and with which all of it ends.
+"""A pod: namespaces in which all of a bed runs and with which all of it ends.
 
-The bed's folder has the same path inside and outside. Nothing outside the pod can reach a port of the bed but by
-entering its network namespace.
+They are of network, mounts, host name and process ids. The bed's folder has the same path inside and outside. Nothing
+outside the pod can reach a port of the bed but by entering its network namespace.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,17 +29,22 @@ class Pod:
         """Make a handle; nothing is started."""
         self.folder = folder
 
-    def start(self, *, ends_with_us: bool) -> None:
-        """Make the namespaces; they end with this process, also where it is killed, or else by `stop` alone."""
+    def start(self, *, ends_with_us: bool, private_folders: Iterable[str] = ()) -> None:
+        """Make the namespaces; they end with this process, also where it is killed, or else by `stop` alone.
+
+        Each of `private_folders`, keys of PRIVATE_FOLDERS, hides a folder of the host's inside the pod.
+        """
         if os.geteuid() != 0:
             raise BedError("the OpenStack bed needs root: it makes namespaces")
         if self.running:
             raise BedError(f"the bed in {self.folder} runs already")
         self.folder.mkdir(parents=True, exist_ok=True)
+        for name in private_folders:
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
         log_path = self.folder / "log/pod.log"
         log_path.parent.mkdir(exist_ok=True)
         owner = ["setpriv", "--pdeathsig=KILL"] if ends_with_us else []
-        namespaces = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--"]
+        namespaces = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child=SIGKILL", "--"]
         with log_path.open("w") as log:
             outer = subprocess.Popen(
                 [*owner, *namespaces, sys.executable, HERE / "pod_init.py", self.folder],
@@ -70,7 +75,7 @@ class Pod:
 
     def inside(self, argv: Sequence[str | Path]) -> list[str]:
         """Return the command line that runs `argv` in all of the pod, as a part of the bed."""
-        namespaces = ["--net", "--mount", "--pid"]
+        namespaces = ["--net", "--mount", "--uts", "--pid"]
         return ["nsenter", f"--target={self._init().pid}", *namespaces, "--wd=/", "--", *map(str, argv)]
 
     def stop(self) -> None:

@@ -1,7 +1,9 @@
 """Run the tests on a real OpenStack: install what it needs, start a new bed, run them as its client, remove it.
 
-python tests/real/openstack/run.py [PYTEST ARGUMENTS]
-python tests/real/openstack/run.py --shell COMMAND …      any command as a client of the bed
+python tests/real/openstack/run.py [--guests] [PYTEST ARGUMENTS]
+python tests/real/openstack/run.py [--guests] --shell COMMAND …      any command as a client of the bed
+
+Servers are those of Nova's fake driver, or with --guests machines under libvirt and QEMU's emulation.
 """
 
 from __future__ import annotations
@@ -24,12 +26,12 @@ PARENT = Path("/var/tmp")
 PREFIX = "cloudkit-openstack-"
 
 
-def run_in_new_bed(command: Sequence[str]) -> int:
+def run_in_new_bed(command: Sequence[str], guests: bool) -> int:
     """Start a bed, run `command` as its client, remove the bed; a service that died makes success a failure."""
     remove_stale()
     bed = OpenStackBed(Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=PARENT)))
     try:
-        bed.start(ends_with_us=True)
+        bed.start(guests=guests, ends_with_us=True)
         print(f"bed: OpenStack runs in {bed.folder}", file=sys.stderr)
         return run_client(bed, command)
     finally:
@@ -48,10 +50,12 @@ def remove_stale(parent: Path = PARENT) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run pytest, or the command after --shell, as a client of a new bed."""
+    guests = arguments[:1] == ["--guests"]
+    arguments = arguments[int(guests) :]
     command = command_of(arguments, str(HERE.relative_to(REPOSITORY)))
     if arguments[:1] != ["--shell"]:
         os.chdir(REPOSITORY)
-    return exit_status(lambda: run_in_new_bed(command))
+    return exit_status(lambda: run_in_new_bed(command, guests))
 
 
 if __name__ == "__main__":

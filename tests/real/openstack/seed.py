@@ -1,7 +1,7 @@
 """What a new bed holds: python seed.py FOLDER accounts|resources, in the services' virtual environment.
 
 Accounts: the services' own, and two projects with a member each. Resources: what DevStack starts with, the flavors
-m1.tiny to m1.xlarge and an external network `public`; its addresses are nobody's (TEST-NET-3, RFC 5737).
+m1.tiny to m1.xlarge and an external network `public`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import openstack
-from layout import REGION, Layout
+from layout import PUBLIC_CIDR, PUBLIC_GATEWAY, REGION, Layout
 from settings import PROJECTS
 
 DOMAIN = "default"
@@ -30,7 +30,6 @@ FLAVORS = (
     ("5", "m1.xlarge", 8, 16384, 160),
 )
 PUBLIC = "public"
-PUBLIC_CIDR, PUBLIC_GATEWAY = "203.0.113.0/24", "203.0.113.1"
 
 
 def accounts(cloud: Any, layout: Layout) -> None:

@@ -1,8 +1,9 @@
 """One service of the bed as a process: python serve.py FOLDER SERVICE, in the services' virtual environment.
 
-An API is its WSGI application under cheroot; a worker is a service object of its project. Nova's conductor,
-scheduler and compute service run as threads beside its API, for each process more would take 120 MB.
-`run/SERVICE.ready` appears when it is ready.
+An API is its WSGI application under cheroot; a worker is a service object of its project. Nova's conductor and
+scheduler, and its compute service where it is the fake one, run as threads beside its API, for each process more
+would take 120 MB. `run/SERVICE.ready` appears when it is ready. A program of the guests tier is what its package
+installs; it is executed once what it talks to at its start is there.
 """
 
 from __future__ import annotations
@@ -90,14 +91,15 @@ def _start_nova_workers(layout: Layout) -> None:
 
     objects.register_all()
     os_vif.initialize()
-    if not layout.guests:
-        import cloudkit_bed.compute
-
-        # Nova loads no driver but of its own package.
-        sys.modules["nova.virt.bed"] = cloudkit_bed.compute
-    # Long calls (a resize) come over a second topic.
     service.Service.create(binary="nova-conductor", topic="conductor").start()
     service.Service.create(binary="nova-scheduler", topic="scheduler").start()
+    if layout.guests is not None:
+        return
+    import cloudkit_bed.compute
+
+    # Nova loads no driver but of its own package.
+    sys.modules["nova.virt.bed"] = cloudkit_bed.compute
+    # Long calls (a resize) come over a second topic.
     service.Service.create(binary="nova-compute", topic="compute", topic_alt=rpcapi.RPC_TOPIC_ALT).start()
     host_mapping.discover_hosts(context.get_admin_context())
 
@@ -135,6 +137,38 @@ def _cinder_worker(layout: Layout, name: str) -> Any:
     rpc.init(cfg.CONF)
     os_brick.setup(cfg.CONF)
     return service.Service
+
+
+# -- programs
+
+
+def execute(layout: Layout, name: str) -> None:
+    """Become the program that a package installs."""
+    await_peers(layout, "keystone", "placement", "nova", "neutron")
+    if name.endswith("-agent"):
+        await_queues(layout, "neutron", ("q-plugin", "q-reports-plugin", "q-l3-plugin"))
+    program = str(layout.environment / "bin" / name)
+    os.execv(program, [program, *(f"--config-file={layout / file}" for file in PROGRAMS[name])])
+
+
+def await_queues(layout: Layout, vhost: str, queues: tuple[str, ...]) -> None:
+    """Wait until somebody listens: a call to a queue that is not there is dropped, and its caller waits a minute."""
+    import amqp
+
+    def consumers(queue: str) -> int:
+        host = f"{HOST}:{PORTS['rabbitmq']}"
+        try:
+            with amqp.Connection(host, userid="bed", password=layout.secret, virtual_host=vhost) as connection:
+                return connection.channel().queue_declare(queue, passive=True).consumer_count
+        except (amqp.exceptions.AMQPError, OSError):
+            return 0
+
+    deadline = time.monotonic() + PEER_S
+    for queue in queues:
+        while not consumers(queue):
+            if time.monotonic() > deadline:
+                sys.exit(f"nobody listened to {queue} within {PEER_S} s")
+            time.sleep(0.3)
 
 
 # -- serving
@@ -196,6 +230,14 @@ def _ready_file(layout: Layout, name: str) -> Path:
 
 
 APIS = {function.__name__: function for function in (keystone, glance, placement, nova, neutron, cinder)}
+PROGRAMS = {
+    "nova-compute": ("etc/nova/nova.conf",),
+    "neutron-rpc-server": ("etc/neutron/neutron.conf",),
+    "neutron-periodic-workers": ("etc/neutron/neutron.conf",),
+    "neutron-openvswitch-agent": ("etc/neutron/agent.conf",),
+    "neutron-dhcp-agent": ("etc/neutron/agent.conf",),
+    "neutron-l3-agent": ("etc/neutron/agent.conf",),
+}
 WORKERS = {"cinder-volume": cinder_volume, "cinder-scheduler": cinder_scheduler}
 
 
@@ -208,7 +250,9 @@ def main(folder: str, name: str) -> None:
             signal.signal(number, lambda *_: os._exit(0))
         _ready_file(layout, name).write_text("")
 
-    if name in APIS:
+    if name in PROGRAMS:
+        execute(layout, name)
+    elif name in APIS:
         serve(APIS[name](layout), PORTS[name], ready)
     else:
         WORKERS[name](layout).start()

@@ -5,28 +5,28 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
 
-from layout import HOST, MESSAGE_USERS, PORTS, REGION, Layout, write_private
+from guest_settings import Sections, guest_settings
+from layout import HOST, MESSAGE_USERS, NODE, PORTS, REGION, Layout, write_private
 
-Sections = Mapping[str, Mapping[str, object]]
-
-NODE = "bed"
-"""The one host that the services run on, as they call it."""
 PROJECTS = ("demo", "other")
 """Two projects, each with a member of its name; `demo` has a user `reader` too."""
 
 
 def write_settings(layout: Layout) -> None:
     """Write each service's configuration, the message bus's, and the clients' clouds.yaml."""
-    for name, sections in {
+    files: dict[str, Sections] = {
         "keystone/keystone.conf": _keystone(layout),
         "glance/glance-api.conf": _glance(layout),
         "placement/placement.conf": _placement(layout),
         "nova/nova.conf": _nova(layout),
         "neutron/neutron.conf": _neutron(layout),
         "cinder/cinder.conf": _cinder(layout),
-    }.items():
+    }
+    if layout.guests is not None:
+        for name, sections in guest_settings(layout).items():
+            files[name] = _merged(files.get(name, {}), sections)
+    for name, sections in files.items():
         write_private(layout / f"etc/{name}", ini(sections))
     shutil.copyfile(layout.packaged("nova/api-paste.ini"), layout / "etc/nova/api-paste.ini")
     _write_rabbitmq(layout)
@@ -39,6 +39,10 @@ def ini(sections: Sections) -> str:
     for section, options in sections.items():
         lines += [f"[{section}]", *(f"{name} = {value}" for name, value in options.items()), ""]
     return "\n".join(lines)
+
+
+def _merged(base: Sections, over: Sections) -> Sections:
+    return {name: {**base.get(name, {}), **over.get(name, {})} for name in {**base, **over}}
 
 
 # -- one service each

@@ -35,5 +35,9 @@ class Driver(fake.FakeDriverWithoutFakeNodes):
         data = io.BytesIO(f"snapshot of {instance.uuid}".encode())
         glance.API().update(context, image_id, image, data=data, purge_props=False)
 
+    def default_root_device_name(self, instance: Any, image_meta: Any, root_bdm: Any) -> str:
+        """As with a guest of KVM; volumes get the names that follow."""
+        return "/dev/vda"
+
     def get_host_uptime(self) -> str:
         return Path("/proc/uptime").read_text().split()[0]
