@@ -72,7 +72,7 @@ def main(ready_file: str) -> None:
     seen: dict[str, int] = {}
     for _ in changes():
         if not Path(ready_file).exists() and (DEVICES / EXTERNAL).exists():
-            _tool("ip", "address", "add", f"{PUBLIC_GATEWAY}/24", "dev", EXTERNAL)
+            _tool("ip", "address", "replace", f"{PUBLIC_GATEWAY}/24", "dev", EXTERNAL)
             _tool("ip", "link", "set", EXTERNAL, "up")
             Path(ready_file).write_text("")
         mend_taps(seen)

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "libvirt"))
-from layout import NODE, PRIVATE_FOLDERS
+from layout import HOST, NODE, PRIVATE_FOLDERS
 from namespace_init import mount, reap_forever
 
 
@@ -30,8 +30,11 @@ def prepare(folder: Path) -> None:
         if (folder / name).exists():
             Path(target).mkdir(parents=True, exist_ok=True)
             mount("--bind", folder / name, target)
-    # libvirt tells it as the hypervisor's, which must stay the same.
+    # libvirt tells it as the hypervisor's, which must stay the same. There is nobody else to ask for its address.
     socket.sethostname(NODE)
+    hosts = folder / "hosts"
+    hosts.write_text(f"{HOST} localhost {NODE}\n")
+    mount("--bind", hosts, "/etc/hosts")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
