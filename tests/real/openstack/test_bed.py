@@ -41,9 +41,9 @@ def test_service_that_cannot_start_shows_its_log(bed: OpenStackBed) -> None:
     settings = bed.folder / "etc/glance/glance-api.conf"
     right = settings.read_text()
     bed.control("kill", "glance")
-    settings.write_text(right.replace("filesystem_store_datadir", "no_such_option"))
+    settings.write_text(f"broken = before any section\n{right}")
     try:
-        with pytest.raises(BedError, match=r"(?s)glance ended with 1 at its start.*filesystem_store_datadir"):
+        with pytest.raises(BedError, match=r"(?s)glance ended with 1 at its start.*glance-api\.conf"):
             bed.control("start")
     finally:
         settings.write_text(right)
