@@ -22,7 +22,14 @@ _EVERYWHERE = frozenset(
         "servers.create:tags",
         "servers.create:user_data",
         "snapshots",
+        "backups",
+        "volumes.types",
+        "volumes.update",
+        "volumes.create:availability_zone",
+        "volumes.create:image_id",
         "volumes.create:snapshot_id",
+        "volumes.create:source_volume_id",
+        "volumes.create:volume_type",
         "limits",
         "all_projects",
     }
@@ -43,6 +50,7 @@ _WITH_GUESTS = frozenset(
         "volumes.attach",
         "volumes.extend",
         "snapshots.create:force",
+        "backups.create:force",
     }
 )
 _ROUTED = frozenset(

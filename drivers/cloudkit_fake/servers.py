@@ -29,10 +29,10 @@ from cloudkit_fake.security_groups import check_groups
 from cloudkit_fake.small_kinds import Flavors, KeyPairs
 from cloudkit_fake.terminal import Terminal
 from cloudkit_fake.volumes import ROOT_DEVICE, Volumes
+from cloudkit_fake.zone import ZONE, check_zone
 
 S = ServerStatus
 GIB = 1 << 30
-ZONE = "nova"
 POWERING_OFF = "powering-off"
 
 
@@ -59,7 +59,7 @@ class Servers(Updatable[Server]):
         disk_bytes = self._check_boot_source(spec, flavor)
         key_pair = None if spec.key_pair is None else self._key_pairs.seen(spec.key_pair)
         apart = self._check_group(spec)
-        _check_zone(spec)
+        check_zone(spec)
         self._check_quota("servers")
         self._check_size_quotas(flavor, {})
         plugs = self._ports.plan(spec.nics, spec.security_group_ids)
@@ -396,16 +396,6 @@ def size_used(cloud: FakeCloud, project_id: str, name: str) -> int:
     state = cloud.state
     servers = state.tables[Kind.SERVER].values()
     return sum(state.secrets[server.id][name] for server in servers if server.project_id == project_id)
-
-
-def _check_zone(spec: ServerSpec) -> None:
-    if spec.availability_zone not in (None, ZONE):
-        raise InvalidRequest(
-            f"there is no availability zone {spec.availability_zone!r}",
-            driver="fake",
-            resource=spec.name,
-            hint=f"The one that there is is {ZONE!r}.",
-        )
 
 
 def _is(status: ServerStatus) -> dict[str, Any]:

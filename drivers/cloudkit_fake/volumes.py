@@ -22,6 +22,7 @@ from cloudkit_fake.cloud import request
 from cloudkit_fake.collections import FakeCollection, Updatable, not_found, status_fields
 from cloudkit_fake.derived import refresh_server
 from cloudkit_fake.images import Images
+from cloudkit_fake.zone import ZONE, check_zone
 
 V, S = VolumeStatus, SnapshotStatus
 GIB = 1 << 30
@@ -29,7 +30,6 @@ SERIAL_LENGTH = 20
 """virtio-blk cuts serial numbers here."""
 ROOT_DEVICE = "/dev/vda"
 _LETTERS = "bcdefghijklmnopqrstuvwxyz"
-ZONE = "nova"
 DEFAULT_TYPE = "fake"
 
 
@@ -57,10 +57,7 @@ class Volumes(Updatable[Volume]):
                 driver="fake",
                 hint=f"Known: {', '.join(self._cloud.volume_types)}.",
             )
-        if spec.availability_zone not in (None, ZONE):
-            raise InvalidRequest(
-                f"there is no availability zone {spec.availability_zone!r}", driver="fake", hint=f"Known: {ZONE}."
-            )
+        check_zone(spec)
         self._check_quota("volumes")
         self._check_quota("volume_gib", spec.size_gib, "size_gib")
         fields = self._common(spec)

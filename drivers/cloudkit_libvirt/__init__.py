@@ -5,9 +5,13 @@ This module is what the entry point names; it loads neither libvirt nor anything
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cloudkit.driver import DRIVER_API, DriverPlugin, Option
+
+DEFAULT_TYPE = "default"
+"""The volume type that is there without being set."""
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -58,6 +62,29 @@ def _pool_name(value: Any) -> str:
     if not isinstance(value, str) or not value or "/" in value:
         raise ValueError("it must be a name without a slash")
     return value
+
+
+def _other_pool(value: Any) -> str | None:
+    return None if value is None else _pool_name(value)
+
+
+def _volume_types(value: Any) -> Mapping[str, str]:
+    if isinstance(value, str):
+        pairs = [item.partition("=") for item in filter(None, value.split(","))]
+        value = {name.strip(): pool.strip() for name, _, pool in pairs}
+    if not hasattr(value, "items"):
+        raise ValueError("it must be as ssd=fast,archive=slow")
+    given: Mapping[Any, Any] = value
+    for name, pool in given.items():
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise ValueError(f"{name!r} is no name of a type")
+        if name == DEFAULT_TYPE:
+            raise ValueError(f"{name!r} is the type of volumes in the main pool")
+        try:
+            _pool_name(pool)
+        except ValueError as error:
+            raise ValueError(f"the pool of {name!r}: {error}") from None
+    return dict(given)
 
 
 def _absolute_path(value: Any) -> str:
@@ -119,6 +146,8 @@ PLUGIN = DriverPlugin(
             parse=_cidr,
             default="172.24.4.0/24",
         ),
+        Option("volume_types", "volume types and their pools, as ssd=fast,archive=slow", _volume_types, {}),
+        Option("backup_pool", "name of the pool that holds backups; by default the one that holds all", _other_pool),
         Option("virt_type", "auto, kvm, or qemu for emulation", parse=_virt_type, default="auto"),
         Option("max_image_gib", "the largest disk that an image may be", parse=_gib, default=2048),
     ),

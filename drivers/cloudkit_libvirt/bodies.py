@@ -6,6 +6,7 @@ stay readable.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -13,6 +14,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
 from cloudkit.types import EMPTY_MAP, FrozenMap, Kind, Mark, MemberStatus, Spec, Visibility
+
+_FILE = re.compile(r"|\.[0-9a-f]{8}")
 
 
 class Phase(StrEnum):
@@ -327,27 +330,74 @@ class Plug:
     device: str | None
     since: str
 
+    @property
+    def slot(self) -> tuple[str, str]:
+        """The server, and the name of the disk in it."""
+        return self.server_id, self.device or ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restore:
+    """A backup that is being written to a new file of a volume."""
+
+    backup_id: str
+    file: str
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeBody(Body):
-    """A volume."""
+    """A volume.
+
+    Attributes:
+        pool: the name of libvirt's pool that it is in; None for the one that has the records.
+        file: the end of its storage volume's name; another one after each restore.
+    """
 
     kind: ClassVar[Kind] = Kind.VOLUME
 
     size_gib: int
+    volume_type: str = "default"
+    pool: str | None = None
+    file: str = ""
+    bootable: bool = False
+    image_id: str | None = None
     snapshot_id: str | None = None
+    source_volume_id: str | None = None
     metadata: FrozenMap = EMPTY_MAP
     plug: Plug | None = None
+    restore: Restore | None = None
+
+    def __post_init__(self) -> None:
+        """See Body."""
+        Body.__post_init__(self)
+        for file in (self.file, self.restore.file if self.restore else ""):
+            if not _FILE.fullmatch(file):
+                raise ValueError(f"{file!r} is no end of a volume's name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotBody(Body):
-    """A snapshot: a whole copy of a volume."""
+    """A snapshot: a whole copy of a volume, in the same pool."""
 
     kind: ClassVar[Kind] = Kind.SNAPSHOT
 
     volume_id: str
     size_gib: int
+    pool: str | None = None
+    metadata: FrozenMap = EMPTY_MAP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupBody(Body):
+    """A backup: a whole copy of a volume, and what the volume was, which may be gone."""
+
+    kind: ClassVar[Kind] = Kind.BACKUP
+
+    volume_id: str
+    size_gib: int
+    pool: str | None = None
+    bootable: bool = False
+    image_id: str | None = None
     metadata: FrozenMap = EMPTY_MAP
 
 

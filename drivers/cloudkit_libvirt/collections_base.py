@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from cloudkit.driver import Query
-from cloudkit.errors import InUse, InvalidState
+from cloudkit.errors import Conflict, InvalidState
 from cloudkit.types import Resource
 from cloudkit_libvirt.bodies import Body, Phase, now_text, resource_fields
 from cloudkit_libvirt.context import Context
@@ -83,7 +83,7 @@ class RecordCollection(Generic[B, V_co]):
         return record
 
     def _begin_delete(self, id: str, refuse_used: Callable[[View], None] = lambda _view: None) -> Record[B]:
-        """Mark one as being deleted; ``refuse_used`` raises InUse.
+        """Mark one as being deleted; ``refuse_used`` raises a Conflict.
 
         It is asked again after the mark is written: who begins to use the thing at the same time sees the mark, or
         is seen.
@@ -99,7 +99,7 @@ class RecordCollection(Generic[B, V_co]):
             return record
         try:
             refuse_used(self._context.records.view())
-        except InUse:
+        except Conflict:
             self._set_phase(id, Phase.READY)
             raise
         return record

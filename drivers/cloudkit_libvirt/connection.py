@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import libvirt
 
-from cloudkit.errors import Closed, InvalidRequest
+from cloudkit.errors import Closed, InvalidRequest, NotFound
 from cloudkit.types import Kind
 from cloudkit_libvirt.errors import code_of, is_pool_busy
 from cloudkit_libvirt.events import Changes, ensure_event_loop
@@ -62,6 +62,23 @@ class Connection:
     def pool(self) -> libvirt.virStoragePool:
         """The pool that holds records, images and disks."""
         return self._alive().pool
+
+    def other_pool(self, name: str) -> libvirt.virStoragePool:
+        """A pool that somebody has made, started where it is not; raises NotFound."""
+        try:
+            pool = self.virt.storagePoolLookupByName(name)
+        except libvirt.libvirtError as error:
+            if code_of(error) != libvirt.VIR_ERR_NO_STORAGE_POOL:
+                raise
+            raise NotFound(
+                f"there is no storage pool {name!r}",
+                driver="libvirt",
+                resource=name,
+                hint="`virsh pool-list --all` shows what there is.",
+            ) from error
+        if not pool.isActive():
+            pool.create()
+        return pool
 
     @property
     def host(self) -> str | None:

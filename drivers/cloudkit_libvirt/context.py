@@ -9,6 +9,7 @@ from cloudkit_libvirt.connection import Connection
 from cloudkit_libvirt.domains import Domains
 from cloudkit_libvirt.hostnet.reconcile import HostNetwork
 from cloudkit_libvirt.pool import Pool
+from cloudkit_libvirt.pools import Pools
 from cloudkit_libvirt.records import Records
 
 
@@ -17,15 +18,19 @@ class Context:
     """One libvirt host and pool, shared by the drivers of all projects.
 
     Attributes:
+        pool: holds the records, images and servers' disks.
+        pools: all pools, which hold volumes, snapshots and backups.
         domain_type: ``kvm``, ``qemu`` or ``test``.
         simulated: libvirt's test driver, whose volumes hold no bytes.
         max_image_bytes: the largest virtual size of an image that is taken.
         hostnet: the host's routing and filters, where this client may change them.
+        live_copies: domain UUID → what threads that copy its disks wait for each other with.
         plug_lock: choosing a disk's name and plugging it in is one step within a process.
     """
 
     connection: Connection
     pool: Pool
+    pools: Pools
     records: Records
     domains: Domains
     cloud_id: str
@@ -35,6 +40,7 @@ class Context:
     max_image_bytes: int
     hostnet: HostNetwork | None = None
     plug_lock: threading.Lock = field(default_factory=threading.Lock)
+    live_copies: dict[str, threading.Lock] = field(default_factory=dict[str, threading.Lock])
 
     def reconcile(self) -> None:
         """Have the host's network follow the records; where libvirt alone cares for it, there is nothing to do."""

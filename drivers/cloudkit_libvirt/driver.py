@@ -12,7 +12,8 @@ import libvirt  # pyright: ignore[reportMissingTypeStubs]
 from cloudkit.driver import DRIVER_API, Driver, OpenRequest
 from cloudkit.errors import CloudError, ConfigError, NotFound, PermissionDenied, Unsupported
 from cloudkit.types import Kind, Quota
-from cloudkit_libvirt import errors, images, network_xml, snapshots, volumes
+from cloudkit_libvirt import errors, images, network_xml, plugging, volumes
+from cloudkit_libvirt.backups import Backups
 from cloudkit_libvirt.blobs import BlobStore, MemoryBlobs, PoolBlobs
 from cloudkit_libvirt.connection import Connection
 from cloudkit_libvirt.context import Context
@@ -28,13 +29,14 @@ from cloudkit_libvirt.hostnet.reconcile import HostNetwork
 from cloudkit_libvirt.key_pairs import KeyPairs
 from cloudkit_libvirt.limits import limits_of
 from cloudkit_libvirt.networks import Networks
-from cloudkit_libvirt.pool import Pool
+from cloudkit_libvirt.pools import Pools
 from cloudkit_libvirt.ports import Ports
 from cloudkit_libvirt.records import Records
 from cloudkit_libvirt.routers import Routers
 from cloudkit_libvirt.security_groups import SecurityGroups
 from cloudkit_libvirt.server_groups import ServerGroups
 from cloudkit_libvirt.servers import Servers
+from cloudkit_libvirt.snapshots import Snapshots
 from cloudkit_libvirt.subnets import Subnets
 from cloudkit_libvirt.virt_type import choose
 from cloudkit_libvirt.xml_tree import parse
@@ -68,7 +70,14 @@ _EVERYWHERE = frozenset(
         "networks.create:tags",
         "ports.create:mac",
         "subnets.create:allocation_pools",
+        "volumes.create:availability_zone",
+        "volumes.create:image_id",
         "volumes.create:snapshot_id",
+        "volumes.create:source_volume_id",
+        "volumes.create:volume_type",
+        "volumes.types",
+        "volumes.update",
+        "backups",
     }
 )
 _WITH_GUESTS = frozenset(
@@ -88,6 +97,7 @@ _WITH_GUESTS = frozenset(
         "volumes.attach",
         "volumes.extend",
         "snapshots.create:force",
+        "backups.create:force",
     }
 )
 
@@ -153,12 +163,13 @@ class RoutedNetworkService(NetworkService):
 
 
 class VolumeService:
-    """Volumes and snapshots."""
+    """Volumes, snapshots and backups."""
 
     def __init__(self, context: Context, project_id: str) -> None:
         """See ``context`` as ``project_id``."""
-        self.volumes = (volumes.Volumes if context.simulated else volumes.PluggableVolumes)(context, project_id)
-        self.snapshots = snapshots.Snapshots(context, project_id)
+        self.volumes = (volumes.Volumes if context.simulated else plugging.PluggableVolumes)(context, project_id)
+        self.snapshots = Snapshots(context, project_id)
+        self.backups = Backups(context, project_id)
 
 
 def _capabilities(context: Context) -> frozenset[str]:
@@ -198,7 +209,7 @@ class LibvirtDriver:
         return limits_of(self._context.records.view(), self.project_id)
 
     def raw(self, kind: Kind, id: str) -> Any:
-        """Libvirt's XML of a server, network, volume, image or snapshot; the value itself for other kinds."""
+        """Libvirt's XML of a server, network, volume, image, snapshot or backup; the value itself for other kinds."""
         collection = self._collections().get(kind)
         if collection is None:
             raise NotFound(f"there are no {kind.value} here", driver=self.name, resource=id)
@@ -236,6 +247,7 @@ class LibvirtDriver:
             Kind.PORT: self.network.ports,
             Kind.VOLUME: self.volume.volumes,
             Kind.SNAPSHOT: self.volume.snapshots,
+            Kind.BACKUP: self.volume.backups,
             **(
                 {
                     Kind.ROUTER: self.network.routers,
@@ -253,8 +265,9 @@ class LibvirtDriver:
             Kind.SERVER: self._domain_xml,
             Kind.NETWORK: self._network_xml,
             Kind.IMAGE: lambda image_id: pool.xml(images.volume_name(image_id)),
-            Kind.VOLUME: lambda volume_id: pool.xml(volumes.volume_name(volume_id)),
-            Kind.SNAPSHOT: lambda snapshot_id: pool.xml(snapshots.snapshot_volume_name(snapshot_id)),
+            Kind.VOLUME: self.volume.volumes.storage_xml,
+            Kind.SNAPSHOT: self.volume.snapshots.storage_xml,
+            Kind.BACKUP: self.volume.backups.storage_xml,
         }
 
     def _domain_xml(self, id: str) -> str:
@@ -316,8 +329,9 @@ def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context
             hint="Use a URI that begins with qemu, as qemu:///system.",
         )
     capabilities = virt.getCapabilities()
-    pool = Pool(connection)
-    store: BlobStore = MemoryBlobs() if simulated else PoolBlobs(pool)
+    pools = Pools(connection, options["volume_types"], options["backup_pool"])
+    pools.check()
+    store: BlobStore = MemoryBlobs() if simulated else PoolBlobs(pools.main)
     records, cloud_id = Records(store), connection.pool.UUIDString()
     host = None if simulated or options["host_network"] == "off" else find_host(connection)
     if host is None and options["host_network"] == "on":
@@ -328,7 +342,8 @@ def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context
         )
     context = Context(
         connection=connection,
-        pool=pool,
+        pool=pools.main,
+        pools=pools,
         records=records,
         domains=Domains(connection),
         cloud_id=cloud_id,

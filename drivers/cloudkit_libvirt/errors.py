@@ -62,6 +62,23 @@ _QEMU_HINT = "Its own words tell why. Where they speak of KVM, this host's canno
 _AUTH_HINT = "Add the user to the group libvirt, or use a URI with credentials that libvirt accepts."
 
 
+class PoolFull(OSError):
+    """There was no room in a pool.
+
+    Attributes:
+        pool: its name; None for the main one.
+        free_bytes: tells what is free in it.
+    """
+
+    def __init__(self, text: str, pool: str | None, free_bytes: Callable[[], int | None]) -> None:
+        super().__init__(errno.ENOSPC, text)
+        self.pool = pool
+        self.free_bytes = free_bytes
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
 def code_of(error: BaseException) -> int | None:
     """Libvirt's error code, or None for another exception."""
     return error.get_error_code() if isinstance(error, libvirt.libvirtError) else None
@@ -72,7 +89,7 @@ def translate(error: Exception, free_bytes: Callable[[], int | None]) -> CloudEr
     if isinstance(error, CloudError):
         return error
     if is_pool_full(error):
-        return _pool_full(str(error), free_bytes)
+        return _pool_full(error, free_bytes)
     if isinstance(error, libvirt.libvirtError):
         return _of_libvirt(error)
     return CloudError(f"unexpected: {type(error).__name__}: {error}", driver="libvirt")
@@ -119,12 +136,16 @@ def is_pool_busy(error: libvirt.libvirtError) -> bool:
     return any(words in str(error) for words in ("asynchronous jobs", "still being allocated", "still in use"))
 
 
-def _pool_full(text: str, free_bytes: Callable[[], int | None]) -> CloudError:
+def _pool_full(error: Exception, free_bytes: Callable[[], int | None]) -> CloudError:
+    name = None
+    if isinstance(error, PoolFull):
+        name, free_bytes = error.pool, error.free_bytes
+    # Asked now, when what was half-made is deleted again.
     free = free_bytes()
     left = "" if free is None else f" Free now: {free >> 20} MiB."
     return QuotaExceeded(
-        "the storage pool is full",
+        f"the storage pool {name!r} is full" if name else "the storage pool is full",
         driver="libvirt",
-        fault=text,
+        fault=str(error),
         hint=f"Delete images, volumes or servers, or enlarge the pool's file system.{left}",
     )

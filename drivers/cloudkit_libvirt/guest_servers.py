@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import libvirt
 
-from cloudkit.errors import CloudError, InvalidRequest, InvalidState
+from cloudkit.errors import InvalidRequest, InvalidState
 from cloudkit.types import Endpoint, Image, ImageSpec, Sample, ServerStatus
-from cloudkit_libvirt import domain_xml, images
+from cloudkit_libvirt import images, places
 from cloudkit_libvirt.console import DomainConsole
-from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.domain_xml import ROOT_DEVICE
-from cloudkit_libvirt.domains import Domains
+from cloudkit_libvirt.places import Place
 from cloudkit_libvirt.plugged import Plugged
-from cloudkit_libvirt.pool import Pool
 from cloudkit_libvirt.samples import size_samples, usage_samples
 from cloudkit_libvirt.seed_network import tap_name
 from cloudkit_libvirt.server_build import console_name, disk_name, seed_name
 from cloudkit_libvirt.servers import Servers
 from cloudkit_libvirt.undo import undoing
-from cloudkit_libvirt.xml_tree import to_text
 
 S = ServerStatus
-_JOB_POLL_S = 0.02
 _WITH_CONSOLE = (S.ACTIVE, S.PAUSED, S.RESCUE, S.VERIFY_RESIZE)
 _STATS = (
     libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
@@ -91,36 +85,12 @@ class GuestServers(Servers):
         record = self._context.records.create(str(uuid.uuid4()), body)
         name = images.volume_name(record.id)
         with undoing(lambda: collection.discard(record.id)):
-            copy_disk(self._context, id, ROOT_DEVICE, disk_name(id, server.body.layers - 1), name)
+            pool = self._context.pool
+            root = Place(pool, disk_name(id, server.body.layers - 1))
+            places.copy(self._context, root, Place(pool, name), (id, ROOT_DEVICE))
             done = replace(
                 body,
                 size_bytes=self._context.pool.size_bytes(name),
                 virtual_size_bytes=server.body.disk_bytes,
             )
             return collection.value(collection.finish(record, done))
-
-
-def copy_disk(context: Context, server_id: str | None, device: str, source: str, target: str) -> None:
-    """Copy a disk to a new flat qcow2 volume: through QEMU when a guest writes to it, else as it lies there."""
-    domain = context.domains.find(server_id) if server_id is not None else None
-    if domain is None or not domain.isActive():
-        context.pool.copy(source, target)
-        return
-    _push_backup(context.domains, context.pool, domain, device, source, target)
-
-
-def _push_backup(domains: Domains, pool: Pool, domain: Any, device: str, source: str, target: str) -> None:
-    devices = [element.get("dev", "") for element in domains.tree(domain).findall("devices/disk/target")]
-    path = pool.path(source).rpartition("/")[0] + "/" + target
-    others = [name for name in devices if name != device]
-    domain.backupBegin(to_text(domain_xml.backup(device, others, path)), None)
-    with undoing(lambda: domain.abortJob()):
-        while domain.jobStats().get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP:
-            time.sleep(_JOB_POLL_S)
-    outcome = domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
-    if not outcome.get("success", True):
-        raise CloudError(
-            "the copy of the running server's disk failed", driver="libvirt", fault=outcome.get("errmsg")
-        )
-    # QEMU wrote the file; libvirt's pool has not seen it yet.
-    pool.refresh()

@@ -7,6 +7,7 @@ from typing import Any
 
 from cloudkit.types import Quota
 from cloudkit_libvirt.bodies import (
+    BackupBody,
     Body,
     ImageBody,
     KeyPairBody,
@@ -34,6 +35,7 @@ _COUNTED: tuple[type[Body], ...] = (
     SecurityGroupBody,
     VolumeBody,
     SnapshotBody,
+    BackupBody,
 )
 
 
@@ -47,4 +49,5 @@ def limits_of(view: View, project_id: str) -> Mapping[str, Quota]:
     used["vcpus"] = sum(server.vcpus for server in bodies(ServerBody))
     used["ram_mib"] = sum(server.ram_mib for server in bodies(ServerBody))
     used["volume_gib"] = sum(volume.size_gib for volume in bodies(VolumeBody))
+    used["backup_gib"] = sum(backup.size_gib for backup in bodies(BackupBody))
     return {name: Quota(limit=None, in_use=in_use) for name, in_use in used.items()}

@@ -1,4 +1,4 @@
-"""The pool's volumes: making, filling, reading and deleting them."""
+"""A pool's volumes: making, filling, reading and deleting them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import libvirt
 from cloudkit.errors import Busy
 from cloudkit_libvirt import storage_xml
 from cloudkit_libvirt.connection import Connection
-from cloudkit_libvirt.errors import EXISTS, code_of, is_pool_busy
+from cloudkit_libvirt.errors import EXISTS, PoolFull, code_of, is_pool_busy, is_pool_full
 from cloudkit_libvirt.xml_tree import parse, to_text
 
 CHUNK_BYTES = 256 * 1024 - 64
@@ -29,23 +29,32 @@ T = TypeVar("T")
 class Pool:
     """Volumes by name. Missing ones raise FileNotFoundError, taken names FileExistsError."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Use the connection's pool."""
+    def __init__(self, connection: Connection, name: str | None = None) -> None:
+        """Use the connection's own pool, or another one."""
+        self.name = name
         self._connection = connection
+
+    @property
+    def _pool(self) -> libvirt.virStoragePool:
+        return self._connection.pool if self.name is None else self._connection.other_pool(self.name)
 
     # -- what there is
 
     def names(self) -> list[str]:
         """The names of all volumes, in one call."""
         # Not listVolumes: that one asks for the number first, and what is made in between is cut off.
-        return [volume.name() for volume in self._connection.pool.listAllVolumes()]
+        return [volume.name() for volume in self._pool.listAllVolumes()]
 
     def refresh(self) -> None:
         """Make libvirt see files that it did not write itself, as QEMU's; raises Busy.
 
         libvirt looks at all or nothing, and at nothing while it makes any volume.
         """
-        _when_free(self._connection.pool.refresh)
+        _when_free(self._pool.refresh)
+
+    def folder(self) -> str:
+        """Where its files are, on libvirt's host."""
+        return parse(self._pool.XMLDesc()).findtext("target/path") or ""
 
     def path(self, name: str) -> str:
         """Where the volume is, on libvirt's host."""
@@ -73,9 +82,19 @@ class Pool:
         """Bytes that still fit, or None when that is not known."""
         try:
             self.refresh()
-            return int(self._connection.pool.info()[3])
+            return int(self._pool.info()[3])
         except (libvirt.libvirtError, Busy):
             return None
+
+    @contextmanager
+    def telling_when_full(self) -> Generator[None]:
+        """Have a lack of room told as one of this pool."""
+        try:
+            yield
+        except Exception as error:
+            if not is_pool_full(error):
+                raise
+            raise PoolFull(str(error), self.name, self.free_bytes) from error
 
     # -- making
 
@@ -91,12 +110,12 @@ class Pool:
         """A qcow2 volume over another file, whose format is stated and not guessed."""
         self._create(name, capacity_bytes, "qcow2", backing_path, backing_format)
 
-    def copy(self, source: str, name: str, capacity_bytes: int = 0) -> None:
-        """A flat qcow2 volume with the content of another volume that nothing writes to."""
-        xml = to_text(storage_xml.volume(name, capacity_bytes, "qcow2"))
-        volume = self._find(source)
+    def copy(self, source: str, name: str, source_pool: Pool | None = None) -> None:
+        """A flat qcow2 volume with the content of another volume that nothing writes to, also of another pool."""
+        xml = to_text(storage_xml.volume(name, 0, "qcow2"))
+        volume = (source_pool or self)._find(source)
         with _names_taken():
-            _when_free(lambda: self._connection.pool.createXMLFrom(xml, volume))
+            _when_free(lambda: self._pool.createXMLFrom(xml, volume))
 
     def resize(self, name: str, capacity_bytes: int) -> None:
         """Grow a volume that no running server uses."""
@@ -105,7 +124,7 @@ class Pool:
 
     def _create(self, name: str, capacity_bytes: int, format: str, *backing: str) -> None:
         with _names_taken():
-            self._connection.pool.createXML(to_text(storage_xml.volume(name, capacity_bytes, format, *backing)))
+            self._pool.createXML(to_text(storage_xml.volume(name, capacity_bytes, format, *backing)))
 
     # -- bytes
 
@@ -179,7 +198,7 @@ class Pool:
 
     def _find(self, name: str) -> libvirt.virStorageVol:
         try:
-            return self._connection.pool.storageVolLookupByName(name)
+            return self._pool.storageVolLookupByName(name)
         except libvirt.libvirtError as error:
             raise _as_missing(error, name) from error
 

@@ -20,10 +20,11 @@ from cloudkit_libvirt.domains import gone_or_off
 from cloudkit_libvirt.plugged import Plugged
 from cloudkit_libvirt.plugs import live_plug
 from cloudkit_libvirt.records import Record, View
-from cloudkit_libvirt.server_build import ZONE, Builder, disk_name, seed_name
+from cloudkit_libvirt.server_build import Builder, disk_name, seed_name
 from cloudkit_libvirt.server_status import shown_status
 from cloudkit_libvirt.status import DomainState
 from cloudkit_libvirt.xml_tree import Element
+from cloudkit_libvirt.zone import ZONE
 
 SHUTDOWN_S = 60.0
 """How long a guest may take to power off before its power is cut, as Nova's shutdown_timeout."""
@@ -72,23 +73,7 @@ class ServerVerbs(RecordCollection[ServerBody, Server]):
         *statuses: ServerStatus,
         unfinished: frozenset[Step] = frozenset(),
     ) -> libvirt.virDomain:
-        domain = self._context.domains.find(record.id)
-        name = record.body.name
-        if domain is None or record.body.phase is not Phase.READY:
-            raise InvalidState(
-                f"the server {name!r} is half-made or half-deleted", driver="libvirt", resource=record.id
-            )
-        if record.body.step in unfinished:
-            return domain
-        shown = shown_status(record.body, self._context.domains.state(domain))
-        if shown.task is not None or shown.status not in statuses:
-            doing = f" ({shown.task})" if shown.task else ""
-            raise InvalidState(
-                f"the server {name!r} is {shown.status}{doing}; {verb} needs {' or '.join(statuses)}",
-                driver="libvirt",
-                resource=record.id,
-            )
-        return domain
+        return fitting_domain(self._context, record, verb, *statuses, unfinished=unfinished)
 
     # -- steps
 
@@ -238,6 +223,31 @@ class ServerVerbs(RecordCollection[ServerBody, Server]):
             host_key=body.host_key,
             task=shown.task,
         )
+
+
+def fitting_domain(
+    context: Context,
+    record: Record[ServerBody],
+    verb: str,
+    *statuses: ServerStatus,
+    unfinished: frozenset[Step] = frozenset(),
+) -> libvirt.virDomain:
+    """The domain of a server that is whole and has one of the statuses; raises InvalidState."""
+    domain = context.domains.find(record.id)
+    name = record.body.name
+    if domain is None or record.body.phase is not Phase.READY:
+        raise InvalidState(f"the server {name!r} is half-made or half-deleted", driver="libvirt", resource=record.id)
+    if record.body.step in unfinished:
+        return domain
+    shown = shown_status(record.body, context.domains.state(domain))
+    if shown.task is not None or shown.status not in statuses:
+        doing = f" ({shown.task})" if shown.task else ""
+        raise InvalidState(
+            f"the server {name!r} is {shown.status}{doing}; {verb} needs {' or '.join(statuses)}",
+            driver="libvirt",
+            resource=record.id,
+        )
+    return domain
 
 
 def refuse_locked(record: Record[ServerBody]) -> None:

@@ -28,14 +28,11 @@ from cloudkit_libvirt.ports import Ports, Wish, subnet_of
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.seed_network import network_data
 from cloudkit_libvirt.xml_tree import Element
+from cloudkit_libvirt.zone import ZONE, check_zone
 
 GIB = 1 << 30
 LookUp = Callable[[View, type[Any], str], Record[Any]]
 _NATIVE_KEYS = frozenset({"domain"})
-
-
-ZONE = "nova"
-"""The one availability zone, called as Nova calls its own."""
 
 
 def disk_name(server_id: str, layer: int = 0) -> str:
@@ -97,7 +94,7 @@ class Builder:
     def plan(self, spec: ServerSpec) -> Plan:
         """Look up and check everything, and change nothing."""
         view = self._context.records.view()
-        _check_zone(spec)
+        check_zone(spec)
         if spec.image_id is None:
             raise InvalidRequest("a server needs an image here", driver="libvirt", resource=spec.name)
         if spec.server_group_id is not None:
@@ -278,16 +275,6 @@ def _unplugged(body: VolumeBody, server_id: str) -> VolumeBody:
     if body.plug is None or body.plug.server_id != server_id:
         return body
     return replace(body, plug=None, updated_at=now_text())
-
-
-def _check_zone(spec: ServerSpec) -> None:
-    if spec.availability_zone not in (None, ZONE):
-        raise InvalidRequest(
-            f"there is no availability zone {spec.availability_zone!r}",
-            driver="libvirt",
-            resource=spec.name,
-            hint=f"The one that there is is {ZONE!r}.",
-        )
 
 
 def check_fit(image: ImageBody, flavor: FlavorBody) -> None:

@@ -290,11 +290,15 @@ class TestAttach(Conformance):
         assert cloud.volumes.get(outside).status == "available"
 
     @needs("servers.resize")
-    def test_a_resized_server_takes_it_before_that_is_confirmed(self, lab: Lab, cloud: Cloud) -> None:
+    @pytest.mark.parametrize("end", ["confirm_resize", "revert_resize"])
+    def test_a_resized_server_takes_it_before_that_is_confirmed(self, lab: Lab, cloud: Cloud, end: str) -> None:
         server, volume = lab.server(cloud), lab.volume(cloud)
         cloud.servers.resize(server, lab.flavor_of(cloud, vcpus=2), confirm=False)
-        cloud.volumes.attach(volume, server)
-        assert cloud.servers.confirm_resize(server).volume_ids == (volume.id,)
+        attachment = cloud.volumes.attach(volume, server)
+        assert getattr(cloud.servers, end)(server).volume_ids == (volume.id,)
+        assert cloud.volumes.get(volume).attachments == (attachment,)
+        stopped = cloud.servers.stop(server, hard=True)
+        assert cloud.volumes.detach(volume, stopped).status == "available"
 
     @needs("volumes.extend")
     def test_one_in_a_stopped_server_grows(self, lab: Lab, cloud: Cloud) -> None:
@@ -302,6 +306,15 @@ class TestAttach(Conformance):
         cloud.volumes.attach(volume, server)
         grown = cloud.volumes.extend(volume, 2)
         assert (grown.size_gib, grown.status) == (2, "in-use")
+
+    @needs("volumes.extend", "servers.suspend")
+    def test_one_in_a_suspended_server_grows(self, lab: Lab, cloud: Cloud) -> None:
+        server, volume = lab.server(cloud), lab.volume(cloud)
+        cloud.volumes.attach(volume, server)
+        cloud.servers.suspend(server)
+        grown = cloud.volumes.extend(volume, 2)
+        assert (grown.size_gib, grown.status) == (2, "in-use")
+        assert cloud.servers.resume(server).volume_ids == (volume.id,)
 
     @needs("volumes.extend", "servers.ssh")
     def test_a_running_guest_sees_it_grow(self, lab: Lab, cloud: Cloud) -> None:

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import cloudkit
 from cloudkit import CloudError, NotFound
 from cloudkit.testing import Fail
-from cloudkit.types import Kind, ServerStatus, VolumeStatus
+from cloudkit.types import BackupSpec, Kind, Mark, ServerStatus, VolumeStatus
 from cloudkit_fake.images import empty_qcow2
 
 SETTLED_SERVERS = {
@@ -39,16 +39,17 @@ SERVER_VERBS = st.sampled_from(
 
 
 class Machine(RuleBasedStateMachine):
-    """Two servers and two volumes, and all that can be done to them."""
+    """Two servers, two volumes and their backups, and all that can be done to them."""
 
     @initialize()
     def start(self) -> None:
-        self.cloud = cloudkit.connect("fake://?quotas=servers=-1,vcpus=-1,ram_mib=-1")
+        self.cloud = cloudkit.connect("fake://?quotas=servers=-1,vcpus=-1,ram_mib=-1,backups=-1")
         self.driver: Any = self.cloud._context.driver
         self.servers, self.volumes = self.driver.compute.servers, self.driver.volume.volumes
         self.image = self.cloud.images.upload("blank", data=empty_qcow2(1 << 20))
         self.server_ids = [self.new_server(), self.new_server()]
         self.volume_ids = [self.new_volume(), self.new_volume()]
+        self.backup_ids = ["no-such"]
 
     def new_server(self) -> str:
         return self.cloud.servers.create("web", image=self.image, flavor="m1.tiny", networks="none").id
@@ -115,6 +116,21 @@ class Machine(RuleBasedStateMachine):
     def extend(self, after: float, volume: int, size: int) -> None:
         self.attempt(after, self.volumes.extend, self.volume_ids[volume], size)
 
+    @rule(after=after, volume=which, force=st.booleans())
+    def back_up(self, after: float, volume: int, force: bool) -> None:
+        mark = Mark(request="r")
+        spec = BackupSpec(name="b", mark=mark, volume_id=self.volume_ids[volume], force=force)
+        self.attempt(after, lambda: self.backup_ids.append(self.driver.volume.backups.create(spec).id))
+
+    @rule(after=after, backup=st.integers(-3, -1), volume=which)
+    def restore(self, after: float, backup: int, volume: int) -> None:
+        backup_id = self.backup_ids[max(backup, -len(self.backup_ids))]
+        self.attempt(after, self.driver.volume.backups.restore, backup_id, self.volume_ids[volume])
+
+    @rule(after=after, backup=st.integers(-3, -1))
+    def delete_backup(self, after: float, backup: int) -> None:
+        self.attempt(after, self.driver.volume.backups.delete, self.backup_ids[max(backup, -len(self.backup_ids))])
+
     @rule(after=after, volume=which)
     def delete_volume(self, after: float, volume: int) -> None:
         self.attempt(after, self.volumes.delete, self.volume_ids[volume])
@@ -141,6 +157,8 @@ class Machine(RuleBasedStateMachine):
             assert server.id in later or (server.status in SETTLED_SERVERS and server.task is None)
         for volume in tables[Kind.VOLUME].values():
             assert volume.id in later or volume.status in SETTLED_VOLUMES
+        for backup in tables[Kind.BACKUP].values():
+            assert backup.id in later or backup.status == "available"
 
 
 Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import libvirt
@@ -25,7 +26,8 @@ from specs import (
 )
 
 from cloudkit.driver import EVERYTHING
-from cloudkit.types import Nic, ServerStatus, SnapshotSpec
+from cloudkit.errors import InvalidState
+from cloudkit.types import BackupSpec, Nic, ServerStatus, SnapshotSpec
 from cloudkit_libvirt.blobs import MemoryBlobs
 from cloudkit_libvirt.domains import Domains
 from cloudkit_libvirt.pool import Pool
@@ -87,9 +89,14 @@ def killer(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> K
 
 
 def delete_all(driver: Any) -> None:
+    # One that is being written to a volume stays until that is gone; the sweep comes back to it likewise.
+    for backup in driver.volume.backups.list(EVERYTHING):
+        with suppress(InvalidState):
+            driver.volume.backups.delete(backup.id)
     for collection in (
-        driver.compute.servers, driver.volume.snapshots, driver.volume.volumes, driver.network.ports,
-        driver.network.subnets, driver.network.networks, driver.compute.key_pairs, driver.compute.flavors,
+        driver.compute.servers, driver.volume.snapshots, driver.volume.volumes, driver.volume.backups,
+        driver.network.ports, driver.network.subnets, driver.network.networks, driver.compute.key_pairs,
+        driver.compute.flavors,
     ):  # fmt: skip
         # By id once: a crashed key pair can be listed beside a whole one of the same name.
         for id in {value.id for value in collection.list(EVERYTHING)}:
@@ -111,13 +118,20 @@ def copied_volume(driver: Any) -> None:
     driver.volume.volumes.create(volume_spec("copy", snapshot_id=snapshot.id))
 
 
+def restored_volume(driver: Any) -> None:
+    volume = driver.volume.volumes.create(volume_spec())
+    backup = driver.volume.backups.create(BackupSpec(name="b", mark=volume.mark, volume_id=volume.id))
+    copy = driver.volume.volumes.create(volume_spec("copy", source_volume_id=volume.id))
+    driver.volume.backups.restore(backup.id, copy.id)
+
+
 def lonely_port(driver: Any) -> None:
     network = driver.network.networks.create(network_spec())
     driver.network.subnets.create(subnet_spec(network.id))
     driver.network.ports.create(port_spec(network.id, mac="02:00:00:00:00:01"))
 
 
-MAKERS = (server, copied_volume, lonely_port)
+MAKERS = (server, copied_volume, restored_volume, lonely_port)
 
 
 def until_survived(killer: Killer, task: Callable[[], object], check: Callable[[], None]) -> int:

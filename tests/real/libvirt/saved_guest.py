@@ -89,6 +89,7 @@ def deleting_all(cloud: Cloud) -> Generator[None]:
     finally:
         for collection in (
             cloud.servers,
+            cloud.backups,
             cloud.snapshots,
             cloud.volumes,
             cloud.images,

@@ -17,7 +17,7 @@ from saved_guest import USER, connect, deleting_all
 from cloudkit import Cloud
 from cloudkit.errors import InvalidState, QuotaExceeded
 from cloudkit.types import ServerStatus, VolumeStatus
-from cloudkit_libvirt.volumes import PluggableVolumes
+from cloudkit_libvirt.plugging import PluggableVolumes
 
 MIB = 1 << 20
 CLIENTS, SERVERS_EACH = 3, 4

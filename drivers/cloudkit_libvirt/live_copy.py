@@ -1,0 +1,50 @@
+"""Copying a disk that a guest is writing to: QEMU pushes what was in it at one moment into a new file."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from typing import Any
+
+import libvirt
+
+from cloudkit.errors import CloudError
+from cloudkit_libvirt import domain_xml
+from cloudkit_libvirt.context import Context
+from cloudkit_libvirt.errors import code_of
+from cloudkit_libvirt.undo import undoing
+from cloudkit_libvirt.xml_tree import to_text
+
+_POLL_S = 0.02
+
+
+def push(context: Context, domain: Any, device: str, path: str) -> None:
+    """Copy a disk of a running domain, flat, to a new qcow2 file on libvirt's host.
+
+    A domain has one such job at a time: threads of this process wait here for each other, those of others in libvirt,
+    which gives up after 30 s with what becomes Busy.
+    """
+    with context.live_copies.setdefault(domain.UUIDString(), threading.Lock()):
+        devices = [element.get("dev", "") for element in context.domains.tree(domain).findall("devices/disk/target")]
+        others = [name for name in devices if name != device]
+        domain.backupBegin(to_text(domain_xml.backup(device, others, path)), None)
+        with undoing(lambda: domain.abortJob() if _runs(domain, path) else None):
+            while _runs(domain, path):
+                time.sleep(_POLL_S)
+        outcome = domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
+    if not outcome.get("success", True):
+        fault = str(outcome.get("errmsg"))
+        if "No space left on device" in fault:
+            raise OSError(errno.ENOSPC, fault)
+        raise CloudError("the copy of the running server's disk failed", driver="libvirt", fault=fault)
+
+
+def _runs(domain: Any, path: str) -> bool:
+    """Whether the job that writes to ``path`` runs; libvirt's statistics do not tell whose job they are of."""
+    try:
+        return path in domain.backupGetXMLDesc()
+    except libvirt.libvirtError as error:
+        if code_of(error) != libvirt.VIR_ERR_NO_DOMAIN_BACKUP:
+            raise
+        return False
