@@ -351,7 +351,7 @@ def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context
         arch=parse(capabilities).findtext("host/cpu/arch") or "x86_64",
         simulated=simulated,
         max_image_bytes=options["max_image_gib"] << 30,
-        hostnet=None if host is None else HostNetwork(host, records, cloud_id),
+        hostnet=None if host is None else HostNetwork(host, connection, records, cloud_id),
     )
     if simulated:
         images.add_preset(context)

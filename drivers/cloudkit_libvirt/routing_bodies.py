@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, ip_network
 from typing import ClassVar
 
+from cloudkit._security_groups import PROTOCOLS
 from cloudkit.types import Kind, SecurityGroupRule
 from cloudkit_libvirt.bodies import Body
 
@@ -66,3 +67,9 @@ class SecurityGroupBody(Body):
         for rule in self.rules:
             if rule.remote_cidr is not None:
                 ip_network(rule.remote_cidr)
+            if rule.protocol is not None and rule.protocol not in PROTOCOLS and not _is_number(rule.protocol):
+                raise ValueError("a rule's protocol is none")
+
+
+def _is_number(protocol: str) -> bool:
+    return protocol.isascii() and protocol.isdecimal() and int(protocol) < 256

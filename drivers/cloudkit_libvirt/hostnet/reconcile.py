@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from typing import Any, cast
 
+import libvirt
+
+from cloudkit_libvirt.connection import Connection
 from cloudkit_libvirt.hostnet.host import Host
 from cloudkit_libvirt.hostnet.rules import render
-from cloudkit_libvirt.hostnet.topology import Topology
+from cloudkit_libvirt.hostnet.topology import External, Segment, Topology
 from cloudkit_libvirt.hostnet.wanted import wanted
 from cloudkit_libvirt.records import Records
+
+_log = logging.getLogger("cloudkit.libvirt")
 
 
 class HostNetwork:
@@ -20,9 +26,10 @@ class HostNetwork:
     same time the later may have read the older records; so each looks again when it has written.
     """
 
-    def __init__(self, host: Host, records: Records, cloud_id: str) -> None:
+    def __init__(self, host: Host, connection: Connection, records: Records, cloud_id: str) -> None:
         """Nothing happens before the first ``reconcile``."""
         self._host = host
+        self._connection = connection
         self._records = records
         self._cloud_id = cloud_id
         self._asking = threading.Lock()
@@ -60,25 +67,60 @@ class HostNetwork:
 
     def _apply(self, topology: Topology) -> None:
         self._host.run(["nft", "-f", "-"], input=render(topology))
-        bridges = [segment.bridge for segment in topology.segments]
-        lines = [f"link set dev {name} type bridge nf_call_iptables 1 nf_call_ip6tables 1" for name in bridges]
-        lines += self._address_changes(topology)
+        if not topology.segments and not topology.externals:
+            return
+        links = self._links()
+        lines = self._bridge_changes(topology, links)
+        lines += _address_changes(topology, links)
         if lines:
-            # A bridge that is not there yet is the next reconcile's; the others must not wait for it.
+            # A device that went meanwhile is the next reconcile's; the others must not wait for it.
             self._host.run(["ip", "-force", "-batch", "-"], input="\n".join(lines) + "\n")
 
-    def _address_changes(self, topology: Topology) -> list[str]:
-        if not topology.externals:
-            return []
+    def _links(self) -> dict[str, set[str]]:
+        """The devices that there are, and the single addresses of each: of ours, a network's own has its prefix."""
         links = cast("list[dict[str, Any]]", json.loads(self._host.run(["ip", "-json", "-4", "address", "show"])))
-        # Of ours are those of one address only; the network's own has its prefix.
-        held = {
-            link["ifname"]: {item["local"] for item in link["addr_info"] if item["prefixlen"] == 32} for link in links
+        return {
+            link["ifname"]: {item["local"] for item in link["addr_info"] if item["prefixlen"] == 32}
+            for link in links
+            if link
         }
+
+    def _bridge_changes(self, topology: Topology, links: dict[str, set[str]]) -> list[str]:
         changes: list[str] = []
-        for external in topology.externals:
-            if external.bridge in held:
-                have, want = held[external.bridge], set(external.addresses)
-                changes += (f"address del {ip}/32 dev {external.bridge}" for ip in sorted(have - want))
-                changes += (f"address add {ip}/32 dev {external.bridge}" for ip in sorted(want - have))
-        return changes
+        parts: list[Segment | External] = [*topology.segments, *topology.externals]
+        for part in parts:
+            if part.bridge not in links and self._start(part.network):
+                links[part.bridge] = set()
+                changes += (
+                    f"link set dev {guest.tap} master {part.bridge}"
+                    for guest in topology.guests
+                    if guest.bridge == part.bridge and guest.tap in links
+                )
+        return changes + [
+            f"link set dev {segment.bridge} type bridge nf_call_iptables 1 nf_call_ip6tables 1"
+            for segment in topology.segments
+            if segment.bridge in links
+        ]
+
+    def _start(self, name: str) -> bool:
+        """Have libvirt make a network's bridge again; whether there is such a network."""
+        try:
+            network = self._connection.virt.networkLookupByName(name)
+            # Libvirt does not notice that somebody has removed the bridge.
+            if network.isActive():
+                network.destroy()
+            network.create()
+        except libvirt.libvirtError as error:
+            _log.warning("the network %s cannot be started: %s", name, error.get_error_message())
+            return False
+        return True
+
+
+def _address_changes(topology: Topology, links: dict[str, set[str]]) -> list[str]:
+    changes: list[str] = []
+    for external in topology.externals:
+        if external.bridge in links:
+            have, want = links[external.bridge], set(external.addresses)
+            changes += (f"address del {ip}/32 dev {external.bridge}" for ip in sorted(have - want))
+            changes += (f"address add {ip}/32 dev {external.bridge}" for ip in sorted(want - have))
+    return changes

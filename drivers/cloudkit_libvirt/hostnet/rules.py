@@ -26,9 +26,13 @@ REMOVE = "".join(f"table {family} {TABLE}\ndelete table {family} {TABLE}\n" for 
 
 _DEVICE = re.compile(r"[a-z][a-z0-9]{0,14}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-_PROTOCOL = re.compile(r"[a-z0-9-]{1,16}")
-_WITH_PORTS = ("tcp", "udp", "sctp", "dccp", "udplite")
-_NAMES = {"icmpv6": "ipv6-icmp", "6": "tcp", "17": "udp", "132": "sctp"}
+_PROTOCOLS = {
+    "ah": 51, "dccp": 33, "egp": 8, "esp": 50, "gre": 47, "icmp": 1, "icmpv6": 58, "igmp": 2, "ipip": 4, "ospf": 89,
+    "pgm": 113, "rsvp": 46, "sctp": 132, "tcp": 6, "udp": 17, "udplite": 136, "vrrp": 112,
+}  # fmt: skip
+"""Of IANA; a host's own list of names need not have them all."""
+_ICMP = 1
+_WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 
 
 def render(topology: Topology) -> str:
@@ -173,14 +177,12 @@ def _match(rule: SecurityGroupRule, side: str) -> str:
         parts.append(f"ip {field} @{_members(rule.remote_group_id)}")
     elif rule.remote_cidr is not None and (network := ip_network(rule.remote_cidr)).prefixlen:
         parts.append(f"ip {field} {network}")
-    protocol = rule.protocol and _NAMES.get(rule.protocol, rule.protocol)
-    if protocol is None:
+    if rule.protocol is None:
         return " ".join(parts)
-    if not _PROTOCOL.fullmatch(protocol):
-        raise ValueError(f"{protocol!r} is no protocol")
+    protocol = _PROTOCOLS[rule.protocol] if rule.protocol in _PROTOCOLS else int(rule.protocol)
     if rule.port_min is None:
         parts.append(f"meta l4proto {protocol}")
-    elif protocol == "icmp":
+    elif protocol == _ICMP:
         parts.append(f"icmp type {rule.port_min:d}")
         if rule.port_max is not None:
             parts.append(f"icmp code {rule.port_max:d}")
@@ -188,7 +190,7 @@ def _match(rule: SecurityGroupRule, side: str) -> str:
         last = rule.port_max if rule.port_max is not None else rule.port_min
         parts.append(f"meta l4proto {protocol} th dport {rule.port_min:d}-{last:d}")
     else:
-        raise ValueError(f"{protocol!r} has no ports")
+        raise ValueError(f"the protocol {protocol} has no ports")
     return " ".join(parts)
 
 
@@ -266,7 +268,7 @@ def _hooks(topology: Topology, ours: Devices) -> Iterator[str]:
         "output_receiver",
         "output",
         "filter",
-        f"oifname != {ours} accept",
+        # Not by device: a packet to a floating IP has been translated here, and still seems to go to the host itself.
         "udp sport 67 udp dport 68 accept",
         *_KNOWN,
         *receiver,

@@ -10,8 +10,15 @@ from cloudkit.types import SecurityGroupRule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """One network's bridge. ``router`` names what joins it with others, ``leads_out`` whether that has a gateway."""
+    """One network's bridge.
 
+    Attributes:
+        network: its name in libvirt.
+        router: what joins it with others.
+        leads_out: whether that has a gateway.
+    """
+
+    network: str
     bridge: str
     cidr: IPv4Network
     router: str | None = None
@@ -20,9 +27,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """One interface of a server: its tap device, what it may send from, and the groups that filter it."""
+    """One interface of a server: its tap device and bridge, what it may send from, the groups that filter it."""
 
     tap: str
+    bridge: str
     mac: str
     ip: str | None
     group_ids: tuple[str, ...]
@@ -41,6 +49,7 @@ class Group:
 class External:
     """A bridge that leads out of the cloud, and the addresses that the host answers for there."""
 
+    network: str
     bridge: str
     addresses: tuple[str, ...] = ()
 

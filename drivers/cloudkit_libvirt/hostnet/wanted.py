@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 
-from cloudkit_libvirt.bodies import Forward, PortBody, SubnetBody
+from cloudkit_libvirt.bodies import Forward, Phase, PortBody, SubnetBody
 from cloudkit_libvirt.default_groups import groups_by_id
 from cloudkit_libvirt.hostnet.topology import External, Group, Guest, Segment, Topology, Translation
-from cloudkit_libvirt.network_xml import bridge_name, tap_name
+from cloudkit_libvirt.network_xml import bridge_name, libvirt_name, tap_name
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.routing_bodies import ROUTER_OWNER, FloatingIpBody, RouterBody
 
 
 def wanted(view: View, cloud_id: str) -> Topology:
     """The whole topology of all projects."""
-    subnets = view.all(SubnetBody)
+    # One that is being made or deleted has no guests, and its bridge comes and goes.
+    subnets = [subnet for subnet in view.all(SubnetBody) if subnet.body.phase is Phase.READY]
     inner = [subnet for subnet in subnets if subnet.body.forward is Forward.OPEN]
     routers = {router.id: router.body for router in view.all(RouterBody)}
     ports = view.all(PortBody)
@@ -36,7 +37,11 @@ def wanted(view: View, cloud_id: str) -> Topology:
         guests=guests,
         groups=tuple(_groups(view, cloud_id, ports, guests)),
         externals=tuple(
-            External(bridge=bridge_name(subnet.body.network_id), addresses=_addresses(subnet, routers, floating))
+            External(
+                network=libvirt_name(subnet.body.network_id),
+                bridge=bridge_name(subnet.body.network_id),
+                addresses=_addresses(subnet, routers, floating),
+            )
             for subnet in subnets
             if subnet.body.forward is Forward.EXTERNAL
         ),
@@ -49,6 +54,7 @@ def wanted(view: View, cloud_id: str) -> Topology:
 
 def _segment(subnet: Record[SubnetBody], router_id: str | None, routers: dict[str, RouterBody]) -> Segment:
     return Segment(
+        network=libvirt_name(subnet.body.network_id),
         bridge=bridge_name(subnet.body.network_id),
         cidr=IPv4Network(subnet.body.cidr),
         router=router_id,
@@ -69,7 +75,13 @@ def _guests(ports: list[Record[PortBody]], network_ids: set[str]) -> Iterator[Gu
     for port in ports:
         body = port.body
         if body.device_id and body.device_owner != ROUTER_OWNER and body.network_id in network_ids and body.mac:
-            yield Guest(tap=tap_name(port.id), mac=body.mac, ip=body.taken_ip, group_ids=body.group_ids or ())
+            yield Guest(
+                tap=tap_name(port.id),
+                bridge=bridge_name(body.network_id),
+                mac=body.mac,
+                ip=body.taken_ip,
+                group_ids=body.group_ids or (),
+            )
 
 
 def _groups(view: View, cloud_id: str, ports: list[Record[PortBody]], guests: tuple[Guest, ...]) -> Iterator[Group]:
