@@ -78,11 +78,12 @@ class HostNetwork:
 
     def _links(self) -> dict[str, set[str]]:
         """The devices that there are, and the single addresses of each: of ours, a network's own has its prefix."""
-        links = cast("list[dict[str, Any]]", json.loads(self._host.run(["ip", "-json", "-4", "address", "show"])))
+        links = cast("list[dict[str, Any]]", json.loads(self._host.run(["ip", "-json", "address", "show"])))
         return {
-            link["ifname"]: {item["local"] for item in link["addr_info"] if item["prefixlen"] == 32}
+            link["ifname"]: {
+                item["local"] for item in link["addr_info"] if item["family"] == "inet" and item["prefixlen"] == 32
+            }
             for link in links
-            if link
         }
 
     def _bridge_changes(self, topology: Topology, links: dict[str, set[str]]) -> list[str]:
