@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from cloudkit.driver import Query
 from cloudkit.errors import Conflict, InvalidState
 from cloudkit.types import Resource
+from cloudkit_libvirt import loss
 from cloudkit_libvirt.bodies import Body, Phase, now_text, resource_fields
 from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.errors import is_pool_full
@@ -23,11 +24,18 @@ class RecordCollection(Generic[B, V_co]):
 
     body_type: type[B]
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Have each verb of a kind survive it when libvirt goes away in the middle."""
+        super().__init_subclass__(**options)
+        for name in loss.VERBS & vars(cls).keys():
+            setattr(cls, name, loss.surviving(vars(cls)[name]))
+
     def __init__(self, context: Context, project_id: str) -> None:
         """See ``context``'s records as ``project_id``."""
         self._context = context
         self._project_id = project_id
 
+    @loss.surviving
     def list(self, query: Query) -> Iterator[V_co]:
         """All that the project sees."""
         view = self._context.records.view()
@@ -38,6 +46,7 @@ class RecordCollection(Generic[B, V_co]):
         ]
         yield from self._values(view, records)
 
+    @loss.surviving
     def get(self, id: str) -> V_co:
         """One by its id."""
         view = self._context.records.view()

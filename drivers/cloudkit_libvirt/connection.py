@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -13,16 +15,20 @@ from urllib.parse import urlsplit
 
 import libvirt
 
-from cloudkit.errors import Closed, InvalidRequest, NotFound
+from cloudkit.errors import Closed, InvalidRequest, NotFound, Unavailable
 from cloudkit.types import Kind
-from cloudkit_libvirt.errors import code_of, is_pool_busy
+from cloudkit_libvirt.errors import code_of, is_pool_busy, is_unreachable, silent
 from cloudkit_libvirt.events import Changes, ensure_event_loop
+from cloudkit_libvirt.patience import PATIENCE_S, is_patient
 from cloudkit_libvirt.xml_tree import node, to_text
 
 _log = logging.getLogger("cloudkit.libvirt")
 
 KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_COUNT = 3
+"""A daemon that hangs is given up when it has not answered so many questions, one each KEEPALIVE_INTERVAL_S."""
+OPEN_TIMEOUT_S = 30.0
+_RETRY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,15 @@ class Connection:
         self._pool_path = pool_path
         self._lock = threading.Lock()
         self._session: _Session | None = None
+        self._attempt: Future[_Session] | None = None
+        self._lost_at: float | None = None
         self._closed = False
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether libvirt answered the last time, and has not been seen to go away since."""
+        session = self._session
+        return session is not None and bool(session.virt.isAlive())
 
     @property
     def virt(self) -> libvirt.virConnect:
@@ -98,19 +112,73 @@ class Connection:
             if session is not None:
                 session.close()
 
+    def wait_change(self, kind: Kind, timeout_s: float) -> None:
+        """Return when something of the kind may have changed, or after ``timeout_s``.
+
+        While libvirt is away there are no events: then this returns soon, for the next look to try it again.
+        """
+        self.changes.wait(kind, timeout_s if self.is_alive else min(timeout_s, _RETRY_S))
+
     def _alive(self) -> _Session:
-        session = self._session
-        if session is not None and session.virt.isAlive():
-            return session
+        while True:
+            session = self._session
+            if session is not None and session.virt.isAlive():
+                return session
+            try:
+                return self._reopened()
+            except (libvirt.libvirtError, Unavailable) as error:
+                if not is_unreachable(error) or not self._may_come_back():
+                    raise
+            time.sleep(_RETRY_S)
+
+    def _reopened(self) -> _Session:
         with self._lock:
             if self._closed:
                 raise Closed("the connection to libvirt was closed", driver="libvirt")
             if self._session is None or not self._session.virt.isAlive():
                 dead, self._session = self._session, None
                 if dead is not None:
+                    self._lost_at = time.monotonic()
                     dead.close()
-                self._session = self._open()
+                self._session = self._open_in_time()
+                self._lost_at = None
+                # Nobody told of what happened meanwhile.
+                self.changes.note(Kind)
             return self._session
+
+    def _open_in_time(self) -> _Session:
+        """Open; raises Unavailable where libvirt accepts the connection and then says nothing.
+
+        libvirt itself would wait for ever. The attempt goes on, and whoever asks next gets what comes of it.
+        """
+        if self._attempt is None:
+            attempt: Future[_Session] = Future()
+            threading.Thread(target=self._try, args=(attempt,), name="cloudkit-libvirt-open", daemon=True).start()
+            self._attempt = attempt
+        try:
+            session = self._attempt.result(OPEN_TIMEOUT_S)
+        except TimeoutError:
+            raise silent() from None
+        except BaseException:
+            if self._attempt.done():
+                self._attempt = None
+            raise
+        self._attempt = None
+        return session
+
+    def _try(self, attempt: Future[_Session]) -> None:
+        try:
+            session = self._open()
+        except BaseException as error:
+            attempt.set_exception(error)
+        else:
+            attempt.set_result(session)
+            if self._closed:
+                session.close()
+
+    def _may_come_back(self) -> bool:
+        lost_at = self._lost_at
+        return is_patient() and lost_at is not None and time.monotonic() < lost_at + PATIENCE_S
 
     def _open(self) -> _Session:
         ensure_event_loop()
@@ -135,7 +203,12 @@ class Connection:
         if not pool.isActive():
             # The folder may have gone since; making it is harmless where it has not.
             pool.build()
-            pool.create()
+            try:
+                pool.create()
+            except libvirt.libvirtError:
+                # Another client may have done it in the same moment.
+                if not pool.isActive():
+                    raise
         # Another host may have written to the folder since this daemon looked.
         try:
             pool.refresh()
@@ -210,6 +283,8 @@ class Connection:
             number = _optional(partial(register, None, event, tell(*kinds), None))
             if number is not None:
                 endings.append(partial(deregister, number))
+        _optional(lambda: virt.registerCloseCallback(tell(*Kind), None))
+        endings.append(virt.unregisterCloseCallback)
         return tuple(endings)
 
 

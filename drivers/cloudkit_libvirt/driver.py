@@ -229,7 +229,7 @@ class LibvirtDriver:
 
     def wait_change(self, kind: Kind, timeout_s: float) -> None:
         """Return on libvirt's next event about such things, or after ``timeout_s``."""
-        self._context.connection.changes.wait(kind, timeout_s)
+        self._context.connection.wait_change(kind, timeout_s)
 
     def close(self) -> None:
         """Close the connection; servers go on."""

@@ -99,7 +99,7 @@ def _of_libvirt(error: libvirt.libvirtError) -> CloudError:
     text = error.get_error_message() or str(error)
     code = error.get_error_code() or 0
     if is_unreachable(error):
-        return Unavailable("libvirt does not answer", driver="libvirt", fault=text, hint=_UNREACHABLE_HINT)
+        return unreachable(error)
     if is_pool_busy(error):
         return Busy("the pool is being written to", driver="libvirt", fault=text)
     if "Cannot allocate memory" in text:
@@ -115,8 +115,27 @@ def _of_libvirt(error: libvirt.libvirtError) -> CloudError:
     return kind("libvirt refused", driver="libvirt", fault=text, hint=hint)
 
 
-def is_unreachable(error: libvirt.libvirtError) -> bool:
-    """Whether the daemon could not be asked at all."""
+def unreachable(error: Exception) -> Unavailable:
+    """The error for a daemon that does not answer, or no longer."""
+    if isinstance(error, Unavailable):
+        return error
+    text = (error.get_error_message() if isinstance(error, libvirt.libvirtError) else None) or str(error)
+    return Unavailable("libvirt does not answer", driver="libvirt", fault=text, hint=_UNREACHABLE_HINT)
+
+
+def silent() -> Unavailable:
+    """The error for a daemon that lets itself be called and then says nothing."""
+    return Unavailable(
+        "libvirt accepts a connection and does not answer",
+        driver="libvirt",
+        hint="Its daemon hangs: `systemctl restart libvirtd` ends that; servers go on running meanwhile.",
+    )
+
+
+def is_unreachable(error: Exception) -> bool:
+    """Whether the daemon could not be asked at all, or its answer was lost."""
+    if not isinstance(error, libvirt.libvirtError):
+        return isinstance(error, Unavailable)
     if error.get_error_code() in (libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN, libvirt.VIR_ERR_RPC):
         return True
     return error.get_error_domain() in (libvirt.VIR_FROM_RPC, libvirt.VIR_FROM_REMOTE) and (

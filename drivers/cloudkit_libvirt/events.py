@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -11,6 +12,10 @@ import libvirt
 
 from cloudkit.errors import Unavailable
 from cloudkit.types import Kind
+
+_log = logging.getLogger("cloudkit.libvirt")
+
+_PAUSE_S = 0.1
 
 _loop_lock = threading.Lock()
 _loop: threading.Thread | None = None
@@ -47,7 +52,12 @@ def _ignore(_context: object, _error: object) -> None:
 
 def _run_loop() -> None:
     while True:
-        libvirt.virEventRunDefaultImpl()
+        try:
+            libvirt.virEventRunDefaultImpl()
+        except libvirt.libvirtError:
+            # Were this thread to end, no wait and no keepalive would ever hear of anything again.
+            _log.exception("libvirt's event loop stumbled")
+            time.sleep(_PAUSE_S)
 
 
 class Changes:

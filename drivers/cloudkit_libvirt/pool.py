@@ -14,7 +14,7 @@ import libvirt
 from cloudkit.errors import Busy
 from cloudkit_libvirt import storage_xml
 from cloudkit_libvirt.connection import Connection
-from cloudkit_libvirt.errors import EXISTS, PoolFull, code_of, is_pool_busy, is_pool_full
+from cloudkit_libvirt.errors import EXISTS, PoolFull, code_of, is_pool_busy, is_pool_full, is_unreachable
 from cloudkit_libvirt.xml_tree import parse, to_text
 
 CHUNK_BYTES = 256 * 1024 - 64
@@ -156,7 +156,26 @@ class Pool:
         return stream
 
     def download(self, name: str, offset: int = 0, length: int = 0) -> Iterator[bytes]:
-        """Read a volume, or a part of it, in pieces; a ``length`` of 0 is all."""
+        """Read a volume, or a part of it, in pieces; a ``length`` of 0 is all.
+
+        Where libvirt goes away in the middle, it goes on from where it was once libvirt is back.
+        """
+        done, tried_at = 0, -1
+        while True:
+            try:
+                for piece in self._download(name, offset + done, length - done if length else 0):
+                    done += len(piece)
+                    yield piece
+            except libvirt.libvirtError as error:
+                if self._connection.is_alive and not is_unreachable(error):
+                    raise
+                if done in (tried_at, length or -1):
+                    raise
+                tried_at = done
+            else:
+                return
+
+    def _download(self, name: str, offset: int, length: int) -> Iterator[bytes]:
         stream = self._connection.virt.newStream()
         volume = self._find(name)
         try:
