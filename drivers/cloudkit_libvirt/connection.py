@@ -37,6 +37,14 @@ class _Session:
     pool: libvirt.virStoragePool
     endings: tuple[Callable[[], object], ...]
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not been seen to end; False also where another thread has closed it meanwhile."""
+        try:
+            return bool(self.virt.isAlive())
+        except libvirt.libvirtError:
+            return False
+
     def close(self) -> None:
         """Close; a callback that is still registered would keep the connection open."""
         for end in self.endings:
@@ -65,7 +73,7 @@ class Connection:
     def is_alive(self) -> bool:
         """Whether libvirt answered the last time, and has not been seen to go away since."""
         session = self._session
-        return session is not None and bool(session.virt.isAlive())
+        return session is not None and session.is_alive
 
     @property
     def virt(self) -> libvirt.virConnect:
@@ -122,7 +130,7 @@ class Connection:
     def _alive(self) -> _Session:
         while True:
             session = self._session
-            if session is not None and session.virt.isAlive():
+            if session is not None and session.is_alive:
                 return session
             try:
                 return self._reopened()
@@ -135,7 +143,7 @@ class Connection:
         with self._lock:
             if self._closed:
                 raise Closed("the connection to libvirt was closed", driver="libvirt")
-            if self._session is None or not self._session.virt.isAlive():
+            if self._session is None or not self._session.is_alive:
                 dead, self._session = self._session, None
                 if dead is not None:
                     self._lost_at = time.monotonic()

@@ -6,8 +6,8 @@ Readers take the highest generation whose checksum holds; a name's bytes never c
 name. A claim is the blob ``ck1.claim.<uuid>.1``, its uuid derived from what is claimed.
 
 Two crashes leave something odd. Between taking a name and filling it: an empty blob, which readers pass over and
-which anybody removes once it is older than a live writer can be. Between filling n+1 and deleting n: both, which
-the next change or removal clears.
+which anybody removes once it is older than a live writer can be; so are a claim and a generation beyond a valid one
+that were written in part. Between filling n+1 and deleting n: both, until the record is removed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ from cloudkit._schema import SchemaError, from_data, to_data
 from cloudkit.errors import AlreadyExists, Busy, InvalidRequest, NotFound
 from cloudkit_libvirt.blobs import BlobExists, BlobGone, BlobStore
 from cloudkit_libvirt.bodies import Body
+from cloudkit_libvirt.errors import is_unreachable
+from cloudkit_libvirt.patience import patiently
 from cloudkit_libvirt.record_bytes import Damaged, Unfinished, decode, encode
+from cloudkit_libvirt.undo import undoing
 
 _log = logging.getLogger("cloudkit.libvirt")
 
@@ -34,8 +37,8 @@ B = TypeVar("B", bound=Body)
 
 UNFINISHED_S = 10.0
 """Taking and filling a name takes milliseconds; after this time an empty blob's writer is taken for dead."""
-CONTENTION_S = 5.0
-"""How long ``change`` tries again when others change the same record."""
+CONTENTION_S = UNFINISHED_S + 5.0
+"""How long ``change`` tries again when others change the same record, or one of them died in the middle of it."""
 
 _NAME = re.compile(
     r"ck1\.(?P<kind>[a-z_]+)\.(?P<id>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.(?P<generation>[0-9]{1,9})"
@@ -154,8 +157,16 @@ class Records:
     # -- writing
 
     def create(self, id: str, body: B) -> Record[B]:
-        """The first generation of a new record."""
-        self._fill(_blob_name(_kind_of(type(body)), id, 1), body)
+        """The first generation of a new record; where that fails, nothing of it stays."""
+        name = _blob_name(_kind_of(type(body)), id, 1)
+        try:
+            self._fill(name, body)
+        except (AlreadyExists, InvalidRequest):
+            raise
+        except BaseException:
+            # The name may have been taken, and the answer lost.
+            with undoing(lambda: self._is_unwritten(name) and self._store.delete(name)):
+                raise
         return Record(id, 1, body)
 
     def replace(self, record: Record[B], body: B) -> Record[B]:
@@ -165,16 +176,30 @@ class Records:
         try:
             self._fill(name, body)
         except AlreadyExists:
-            if self._is_empty(name):
+            if self._is_unwritten(name):
                 self._remove_abandoned(name)
             raise self._busy(record.id, body) from None
-        if not self._store.delete(_blob_name(kind, record.id, record.generation)):
+        if not self._supersede(type(body), record, generation):
             # What this replaced is gone. If the whole record is, nothing of it may come back; else it was changed
             # more than once meanwhile, so that the name of the next generation was free again.
             self._store.delete(name)
             self.view().get(type(body), record.id)
             raise self._busy(record.id, body)
         return Record(record.id, generation, body)
+
+    def _supersede(self, body_type: type[Body], record: Record[Any], generation: int) -> bool:
+        """Delete what a written generation replaces; False where somebody else has done it."""
+        name = _blob_name(_kind_of(body_type), record.id, record.generation)
+        try:
+            return self._store.delete(name)
+        except Exception as error:
+            if not is_unreachable(error):
+                raise
+        # Whether it was deleted is not known; the new generation is valid in either case.
+        with patiently():
+            self._store.delete(name)
+            current = self.view().find(body_type, record.id)
+        return current is not None and current.generation == generation
 
     def change(self, body_type: type[B], id: str, alter: Callable[[B], B]) -> Record[B]:
         """Replace the body by ``alter(body)``, again from the start where another client was faster.
@@ -211,7 +236,7 @@ class Records:
                 held_by = self._claim_owner(name)
                 if held_by is not None:
                     return held_by == owner
-                if self._is_empty(name) and not self._remove_abandoned(name):
+                if self._is_unwritten(name) and not self._remove_abandoned(name):
                     return False
             else:
                 return True
@@ -220,11 +245,11 @@ class Records:
     def release(self, what: str, owner: str) -> None:
         """Give back what ``owner`` may have claimed; another's claim stays.
 
-        A claim that is still empty is ``owner``'s, who died, or another's, who fills it now: that is waited for.
+        A claim that is not written yet is ``owner``'s, who died, or another's, who writes it now: that is waited for.
         """
         name = self._claim_name(what)
         deadline = time.monotonic() + UNFINISHED_S
-        while self._is_empty(name):
+        while self._is_unwritten(name):
             if self._remove_abandoned(name):
                 return
             if time.monotonic() > deadline:
@@ -265,12 +290,13 @@ class Records:
         except BlobExists:
             raise AlreadyExists(f"the record {name} exists", driver="libvirt") from None
 
-    def _is_empty(self, name: str) -> bool:
+    def _is_unwritten(self, name: str) -> bool:
+        """Whether the writer has not ended, or was stopped in the middle: then there is nothing, or a part."""
         try:
             decode(self._store.read(name))
-        except Unfinished:
+        except (Unfinished, Damaged):
             return True
-        except (BlobGone, Damaged):
+        except BlobGone:
             pass
         return False
 
@@ -280,6 +306,6 @@ class Records:
                 return False
         except BlobGone:
             return True
-        _log.info("removing %s, which its writer never filled", name)
+        _log.info("removing %s, which its writer never completed", name)
         self._store.delete(name)
         return True

@@ -143,6 +143,31 @@ def test_a_crash_after_the_new_generation_leaves_the_new_one_valid(records: Reco
     assert store.names() == []
 
 
+def test_a_generation_that_was_written_in_part_is_replaced_once_its_writer_is_dead(
+    records: Records, store: AgedBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records.create(ID, body(mtu=1))
+    store.create(network_name(2), _broken("torn"))
+    monkeypatch.setattr(records_module, "CONTENTION_S", 0.0)
+    with pytest.raises(Busy):
+        records.change(NetworkBody, ID, lambda old: replace(old, mtu=2))
+    assert network_name(2) in store.names()
+    store.age = records_module.UNFINISHED_S
+    monkeypatch.setattr(records_module, "CONTENTION_S", 60.0)
+    assert records.change(NetworkBody, ID, lambda old: replace(old, mtu=2)).body.mtu == 2
+    assert store.names() == [network_name(2)]
+
+
+def test_a_claim_that_was_written_in_part_is_free_once_its_writer_is_dead(records: Records, store: AgedBlobs) -> None:
+    records.claim("address/1", "a")
+    (name,) = store.names()
+    store._blobs[name] = (_broken("torn"), 0.0)
+    assert not records.claim("address/1", "b")
+    store.age = records_module.UNFINISHED_S
+    assert records.claim("address/1", "b")
+    assert records.holds("address/1", "b")
+
+
 def test_bodies_are_read_once(records: Records, store: AgedBlobs) -> None:
     other = Records(store)
     records.create(ID, body())
