@@ -122,8 +122,29 @@ class LibvirtBed:
 
     def kill_libvirtd(self) -> None:
         """Kill the daemon as a crash would; guests and DHCP servers stay."""
+        self._kill("libvirtd")
+        # QEMU takes one monitor at a time. A daemon that is back before QEMU has seen the last one go is thrown out by
+        # it, and kills the guest that it cannot speak to.
+        deadline = time.monotonic() + 10
+        while self._monitors() and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def _monitors(self) -> list[str]:
+        sockets = Path(f"/proc/{self._init().pid}/net/unix").read_text().splitlines()
+        connected = "03"
+        return [line for line in sockets if line.endswith("/monitor.sock") and line.split()[5] == connected]
+
+    def kill_guests(self) -> None:
+        """Kill every guest's QEMU as a crash would."""
+        self._kill("qemu")
+
+    def libvirtd_pid(self) -> int:
+        """The daemon's pid, as the world outside the bed sees it."""
+        return next(process.pid for process, name in self._processes() if name == "libvirtd")
+
+    def _kill(self, prefix: str) -> None:
         for process, name in self._processes():
-            if name == "libvirtd":
+            if name.startswith(prefix):
                 process.kill()
 
     def start_libvirtd(self) -> None:
