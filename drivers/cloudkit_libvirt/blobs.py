@@ -10,7 +10,6 @@ import libvirt
 
 from cloudkit_libvirt.errors import is_pool_busy
 from cloudkit_libvirt.pool import Pool
-from cloudkit_libvirt.undo import undoing
 
 
 class BlobExists(Exception):
@@ -59,11 +58,9 @@ class PoolBlobs:
     def create(self, name: str, data: bytes) -> None:
         """Make a volume, then upload."""
         try:
-            self._pool.create_raw(name, len(data))
+            self._pool.create_filled(name, data)
         except FileExistsError:
             raise BlobExists(name) from None
-        with undoing(lambda: self._pool.delete(name)):
-            self._pool.upload(name, [data])
 
     def read(self, name: str) -> bytes:
         """Download a volume."""

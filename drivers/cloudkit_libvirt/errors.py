@@ -92,6 +92,12 @@ def translate(error: Exception, free_bytes: Callable[[], int | None]) -> CloudEr
         return _pool_full(error, free_bytes)
     if isinstance(error, libvirt.libvirtError):
         return _of_libvirt(error)
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        return InvalidState(
+            f"the storage pool has no {error} any more",
+            driver="libvirt",
+            hint="Somebody has removed it: delete what it belongs to, and make it anew.",
+        )
     return CloudError(f"unexpected: {type(error).__name__}: {error}", driver="libvirt")
 
 

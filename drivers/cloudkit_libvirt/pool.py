@@ -15,6 +15,7 @@ from cloudkit.errors import Busy
 from cloudkit_libvirt import storage_xml
 from cloudkit_libvirt.connection import Connection
 from cloudkit_libvirt.errors import EXISTS, PoolFull, code_of, is_pool_busy, is_pool_full, is_unreachable
+from cloudkit_libvirt.undo import undoing
 from cloudkit_libvirt.xml_tree import parse, to_text
 
 CHUNK_BYTES = 256 * 1024 - 64
@@ -122,6 +123,15 @@ class Pool:
         volume = self._find(name)
         _when_free(lambda: volume.resize(capacity_bytes))
 
+    def create_filled(self, name: str, data: bytes) -> None:
+        """A raw volume that holds ``data``; it has its room before the first byte is written."""
+        with _names_taken():
+            volume = self._connection.pool.createXML(
+                to_text(storage_xml.volume(name, len(data), "raw", allocated_bytes=len(data)))
+            )
+        with undoing(lambda: self.delete(name)):
+            self._write(volume, [data], 0)
+
     def _create(self, name: str, capacity_bytes: int, format: str, *backing: str) -> None:
         with _names_taken():
             self._pool.createXML(to_text(storage_xml.volume(name, capacity_bytes, format, *backing)))
@@ -130,7 +140,13 @@ class Pool:
 
     def upload(self, name: str, data: Iterable[bytes], offset: int = 0) -> None:
         """Write pieces into a volume from ``offset`` on; it grows as needed."""
-        volume = self._find(name)
+        last, end = self._write(self._find(name), data, offset)
+        # libvirt keeps an error of its last write to itself: in a full file system nothing else tells of it.
+        if last and b"".join(self.download(name, end - len(last), len(last))) != last:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def _write(self, volume: libvirt.virStorageVol, data: Iterable[bytes], offset: int) -> tuple[bytes, int]:
+        """Write; returns what was sent last, and where it ends."""
         # Another client may be looking at what was made this moment.
         stream = _when_free(lambda: self._begin_upload(volume, offset))
         last, end = b"", offset
@@ -146,9 +162,7 @@ class Pool:
                 stream.abort()
             raise
         stream.finish()
-        # libvirt keeps an error of its last write to itself: in a full file system nothing else tells of it.
-        if last and b"".join(self.download(name, end - len(last), len(last))) != last:
-            raise OSError(errno.ENOSPC, "No space left on device")
+        return last, end
 
     def _begin_upload(self, volume: libvirt.virStorageVol, offset: int) -> libvirt.virStream:
         stream = self._connection.virt.newStream()
@@ -208,9 +222,14 @@ class Pool:
             raise
         return True
 
-    def delete_all(self, prefix: str) -> None:
-        """Delete what starts with ``prefix``, also what QEMU or its log daemon wrote unseen by libvirt."""
-        self.refresh()
+    def delete_all(self, prefix: str, unseen: bool = True) -> None:
+        """Delete what starts with ``prefix``.
+
+        Args:
+            unseen: also what QEMU wrote, that libvirt has not seen yet: for that, libvirt looks at all of the pool.
+        """
+        if unseen:
+            self.refresh()
         for name in self.names():
             if name.startswith(prefix):
                 self.delete(name)

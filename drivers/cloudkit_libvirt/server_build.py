@@ -161,7 +161,7 @@ class Builder:
         """Undo all of a server but its record, from whatever state it is in."""
         self._context.domains.remove(id)
         # Before any record is changed: in a full pool that needs the room.
-        self._context.pool.delete_all(f"ck-{id}.")
+        self._context.pool.delete_all(f"ck-{id}.", unseen=False)
         self._unplug_volumes(id)
         for port_id in body.port_ids:
             self._ports.unplug(port_id, id)
@@ -243,11 +243,12 @@ class Builder:
     def _make_volumes(self, plan: Plan, disk: seed.Seed) -> None:
         pool, id, image = self._context.pool, plan.id, plan.image
         self.make_overlay(disk_name(id), plan.disk_bytes, image)
-        pool.create_raw(seed_name(id), len(disk.data))
+        if self._context.simulated:
+            pool.create_raw(seed_name(id), len(disk.data))
+        else:
+            pool.create_filled(seed_name(id), disk.data)
         # Made beforehand, so that libvirt knows the file as a volume and it can be read through libvirt.
         pool.create_raw(console_name(id), 0)
-        if not self._context.simulated:
-            pool.upload(seed_name(id), [disk.data])
 
     def _domain_spec(self, plan: Plan, body: ServerBody, nics: list[domain_xml.Nic]) -> domain_xml.DomainSpec:
         pool = self._context.pool

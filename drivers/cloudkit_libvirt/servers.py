@@ -8,6 +8,7 @@ from typing import Any
 
 import libvirt
 
+from cloudkit.errors import InvalidState
 from cloudkit.types import Server, ServerSpec, ServerStatus
 from cloudkit_libvirt.bodies import ServerBody, now_text
 from cloudkit_libvirt.rebuild import Rebuilding
@@ -57,8 +58,15 @@ class Servers(Resizing, Rebuilding, Rescuing):
     # -- power
 
     def start(self, id: str) -> None:
-        """Power on."""
-        _, domain = self._fitting(id, "start", S.SHUTOFF)
+        """Power on, also what a crash has powered off."""
+        record, domain = self._fitting(id, "start", S.SHUTOFF, S.ERROR)
+        if domain.isActive():
+            raise InvalidState(
+                f"the server {record.body.name!r} is halted by an error, and not off",
+                driver="libvirt",
+                resource=id,
+                hint="Reboot it hard.",
+            )
         self._boot(id, domain)
 
     def stop(self, id: str, hard: bool) -> None:

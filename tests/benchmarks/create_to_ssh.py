@@ -15,60 +15,21 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+import bare_libvirt
 import libvirt  # type: ignore[import-untyped, unused-ignore]
 import paramiko
 
 import cloudkit
-from cloudkit_libvirt import seed
 
 BOUND = 1.3
 ROUNDS = 5
 RAM_MIB = 128
 POLL_S = 0.02
-
-NETWORK = """
-<network>
-  <name>bare</name>
-  <forward mode="nat"/>
-  <bridge name="bare0" stp="off" delay="0"/>
-  <ip address="172.16.9.1" netmask="255.255.255.0">
-    <dhcp><host mac="52:54:00:00:09:02" ip="172.16.9.2"/></dhcp>
-  </ip>
-</network>
-"""
-DOMAIN = """
-<domain type="qemu">
-  <name>bare</name>
-  <memory unit="MiB">{ram_mib}</memory>
-  <vcpu>1</vcpu>
-  <os><type arch="x86_64" machine="pc">hvm</type><boot dev="hd"/></os>
-  <features><acpi/><apic/></features>
-  <cpu mode="maximum"/>
-  <devices>
-    <disk type="file" device="disk">
-      <driver name="qemu" type="qcow2"/><source file="{folder}/disk.qcow2"/><target dev="vda" bus="virtio"/>
-    </disk>
-    <controller type="scsi" model="virtio-scsi"/>
-    <disk type="file" device="cdrom">
-      <driver name="qemu" type="raw"/><source file="{folder}/seed.iso"/><target dev="sda" bus="scsi"/><readonly/>
-    </disk>
-    <controller type="usb" model="none"/>
-    <interface type="network">
-      <mac address="52:54:00:00:09:02"/><source network="bare"/><model type="virtio"/><rom enabled="no"/>
-    </interface>
-    <serial type="pty"><log file="{folder}/console.log"/></serial>
-    <channel type="unix"><target type="virtio" name="org.qemu.guest_agent.0"/></channel>
-    <rng model="virtio"><backend model="random">/dev/urandom</backend></rng>
-    <memballoon model="virtio"/>
-  </devices>
-</domain>
-"""
 
 
 @contextmanager
@@ -77,19 +38,19 @@ def by_hand(uri: str, image: Path, folder: Path, key_path: Path) -> Iterator[Cal
     key = paramiko.Ed25519Key.from_private_key_file(str(key_path))
     public_key = f"{key.get_name()} {key.get_base64()}"
     connection = libvirt.open(uri)
-    network = connection.networkCreateXML(NETWORK)
+    network = connection.networkCreateXML(bare_libvirt.network_xml(1))
 
     def measure() -> float:
         start = time.monotonic()
-        host_key = seed.HostKey.generate()
-        data = seed.build(str(uuid.uuid4()), "bare", (public_key,), b"", host_key).data
-        (folder / "seed.iso").write_bytes(data)
+        host_key = bare_libvirt.HostKey.generate()
+        (folder / "seed.iso").write_bytes(bare_libvirt.seed_iso("bare", public_key, host_key))
         overlay = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", image, "-F", "qcow2", folder / "disk.qcow2", "1G"]
         subprocess.run(overlay, check=True)
-        domain = connection.defineXML(DOMAIN.format(folder=folder, ram_mib=RAM_MIB))
+        disk, iso, console = (folder / name for name in ("disk.qcow2", "seed.iso", "console.log"))
+        domain = connection.defineXML(bare_libvirt.domain_xml("bare", 0, RAM_MIB, disk, iso, console))
         try:
             domain.create()
-            transport = log_in("172.16.9.2", key, host_key.public)
+            transport = log_in(bare_libvirt.address(0)[0], key, host_key.public)
             seconds = time.monotonic() - start
             transport.close()
         finally:

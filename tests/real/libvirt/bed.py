@@ -122,12 +122,16 @@ class LibvirtBed:
 
     def kill_libvirtd(self) -> None:
         """Kill the daemon as a crash would; guests and DHCP servers stay."""
+        monitored = bool(self._monitors())
         self._kill("libvirtd")
-        # QEMU takes one monitor at a time. A daemon that is back before QEMU has seen the last one go is thrown out by
-        # it, and kills the guest that it cannot speak to.
+        # QEMU takes one monitor at a time. A daemon that is back before QEMU has seen the last one go is thrown out
+        # by it, and kills the guest that it cannot speak to.
         deadline = time.monotonic() + 10
         while self._monitors() and time.monotonic() < deadline:
             time.sleep(0.005)
+        if monitored:
+            # When the last connection is closed, QEMU still has to listen for the next.
+            time.sleep(0.1)
 
     def _monitors(self) -> list[str]:
         sockets = Path(f"/proc/{self._init().pid}/net/unix").read_text().splitlines()

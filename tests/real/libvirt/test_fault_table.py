@@ -70,6 +70,7 @@ def bench() -> Generator[Bench]:
         cloud.networks.create("net", cidr="172.16.1.0/24")
         cloud.images.upload("blank", data=io.BytesIO(bytes(4096)), disk_format="raw")
         cloud.flavors.create("small", vcpus=1, ram_mib=32, disk_gib=1)
+        cloud.flavors.create("large", vcpus=1, ram_mib=48, disk_gib=2)
         yield Bench(bed, cloud, faults)
     assert bed.leftovers() == []
 
@@ -149,6 +150,11 @@ TASKS = (
         "attach to a running one",
         _running_server_and_volume,
         lambda bench, pair: bench.cloud.volumes.attach(pair[1], pair[0]),
+    ),
+    Task(
+        "resize a server",
+        lambda bench: bench.server(),
+        lambda bench, server: bench.cloud.servers.resize(server, "large"),
     ),
     Task(
         "create a snapshot",
