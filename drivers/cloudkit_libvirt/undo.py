@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from cloudkit_libvirt.errors import is_unreachable
 from cloudkit_libvirt.patience import patiently
 
 _log = logging.getLogger("cloudkit.libvirt")
+
+R = TypeVar("R")
 
 _LEFT = "_cloudkit_left_something"
 
@@ -25,8 +28,7 @@ def undoing(undo: Callable[[], object]) -> Generator[None]:
         yield
     except BaseException as error:
         try:
-            with patiently():
-                _repeated(undo)
+            insisting(undo)
         except Exception as failure:
             setattr(error, _LEFT, True)
             error.add_note(f"taking back what was made failed as well: {failure}")
@@ -39,11 +41,12 @@ def left_something(error: BaseException) -> bool:
     return bool(getattr(error, _LEFT, False))
 
 
-def _repeated(undo: Callable[[], object]) -> None:
-    """Undoing twice is harmless: the second time where libvirt went away during the first."""
-    try:
-        undo()
-    except Exception as error:
-        if not is_unreachable(error):
-            raise
-        undo()
+def insisting(call: Callable[[], R]) -> R:
+    """Make a call that may be made twice; the second time where libvirt went away during the first, and came back."""
+    with patiently():
+        try:
+            return call()
+        except Exception as error:
+            if not is_unreachable(error):
+                raise
+        return call()

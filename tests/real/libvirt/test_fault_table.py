@@ -151,9 +151,10 @@ TASKS = (
         _running_server_and_volume,
         lambda bench, pair: bench.cloud.volumes.attach(pair[1], pair[0]),
     ),
+    # A running one would be asked to shut down first, and has no system that could.
     Task(
         "resize a server",
-        lambda bench: bench.server(),
+        lambda bench: bench.cloud.servers.stop(bench.server(), hard=True),
         lambda bench, server: bench.cloud.servers.resize(server, "large"),
     ),
     Task(
