@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -350,6 +351,7 @@ def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context
         domain_type="test" if simulated else choose(options["virt_type"], capabilities, connection.host is None),
         arch=parse(capabilities).findtext("host/cpu/arch") or "x86_64",
         simulated=simulated,
+        starts=threading.BoundedSemaphore(max(1, virt.getInfo()[2])),
         max_image_bytes=options["max_image_gib"] << 30,
         hostnet=None if host is None else HostNetwork(host, connection, records, cloud_id),
     )

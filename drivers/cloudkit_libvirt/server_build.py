@@ -149,7 +149,10 @@ class Builder:
         element = domain_xml.domain(self._domain_spec(plan, body, ports))
         if plan.alter_domain is not None:
             plan.alter_domain(element)
-        self._context.domains.define(element).create()
+        domain = self._context.domains.define(element)
+        # More at once than there are cores would all be slower, and their guests' boots run into time-outs.
+        with self._context.starts:
+            domain.create()
         return replace(
             body,
             host_key=host_key.fingerprint if host_key else None,

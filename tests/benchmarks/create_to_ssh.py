@@ -103,8 +103,8 @@ def by_cloudkit(uri: str, pool_path: str, image: Path, key_path: Path) -> Iterat
         yield measure
 
 
-def main() -> int:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+def main(arguments: list[str] | None = None) -> int:
+    rounds = int(arguments[0]) if arguments else ROUNDS
     uri, image = os.environ["CLOUDKIT_TEST_LIBVIRT_URI"], Path(os.environ["CLOUDKIT_TEST_GUEST_IMAGE"])
     bed = os.environ["CLOUDKIT_TEST_BED"]
     folder = Path(tempfile.mkdtemp(dir=bed))
@@ -130,4 +130,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

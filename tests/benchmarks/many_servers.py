@@ -162,9 +162,9 @@ def timed(call: Callable[[], object]) -> float:
     return time.monotonic() - start
 
 
-def main() -> int:
-    number = int(sys.argv[1]) if len(sys.argv) > 1 else NUMBER
-    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS
+def main(arguments: list[str] | None = None) -> int:
+    number = int(arguments[0]) if arguments else NUMBER
+    rounds = int(arguments[1]) if arguments and len(arguments) > 1 else ROUNDS
     seconds: dict[str, list[tuple[float, float]]] = {verb: [] for verb in VERBS}
     with both(number) as ways:
         for round in range(rounds):
@@ -189,4 +189,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

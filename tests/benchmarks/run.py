@@ -1,8 +1,7 @@
-"""Run every benchmark that needs no root; exits 1 when a figure is beyond its bound.
+"""Run benchmarks; exits 1 when a figure is beyond its bound.
 
-    python tests/benchmarks/run.py [NAME …]
-
-``create_to_ssh`` needs the real bed; its own text tells how to run it there.
+python tests/benchmarks/run.py [NAME …]                                            those that need no root
+python tests/real/libvirt/run.py --shell python tests/benchmarks/run.py --bed [NAME …]   those on a real libvirt
 """
 
 from __future__ import annotations
@@ -12,12 +11,14 @@ import sys
 from pathlib import Path
 
 NAMES = ("imports", "demo", "fake_cycles", "unit_test_cost", "ssh_exec")
+BED_NAMES = ("many_servers", "list_servers", "wait_lateness", "create_to_ssh")
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     sys.path.insert(0, str(Path(__file__).parent))
+    usual = BED_NAMES if "--bed" in arguments else NAMES
     failed: list[str] = []
-    for name in names or NAMES:
+    for name in [name for name in arguments if name != "--bed"] or usual:
         print(f"\n== {name}", flush=True)
         if importlib.import_module(name).main():
             failed.append(name)
