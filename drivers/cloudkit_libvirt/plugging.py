@@ -15,7 +15,7 @@ from cloudkit_libvirt.places import volume_place
 from cloudkit_libvirt.plugs import attachment_of, find_disk, live_plug
 from cloudkit_libvirt.records import Record
 from cloudkit_libvirt.server_base import fitting_domain, refuse_locked
-from cloudkit_libvirt.undo import undoing
+from cloudkit_libvirt.undo import insisting, undoing
 from cloudkit_libvirt.volume_sources import GIB
 from cloudkit_libvirt.volume_state import require_state
 from cloudkit_libvirt.volumes import Volumes
@@ -33,7 +33,7 @@ class PluggableVolumes(Volumes):
     def attach(self, id: str, server_id: str) -> Attachment:
         """Plug it in; the guest sees it in a moment."""
         self._own(id)
-        domain = self._pluggable_domain(server_id, "attach")
+        self._pluggable_domain(server_id, "attach")
         plug = Plug(phase=PlugPhase.ATTACHING, server_id=server_id, device=None, since=now_text())
 
         def take(body: VolumeBody) -> VolumeBody:
@@ -41,12 +41,13 @@ class PluggableVolumes(Volumes):
             require_state(self._context, view.get(VolumeBody, id), view, VolumeStatus.AVAILABLE)
             return replace(body, plug=plug, updated_at=now_text())
 
-        self._context.records.change(VolumeBody, id, take)
-        with undoing(lambda: self._let_go(id, server_id)):
+        with undoing(lambda: self._take_back(id, plug)):
+            self._context.records.change(VolumeBody, id, take)
             # A delete of the server at the same time sees this volume's record, or this sees the delete.
             self._ready(self._context.records.view(), ServerBody, server_id)
-            attached = replace(plug, phase=PlugPhase.ATTACHED, device=self._plug_in(id, domain))
-        self._set_plug(id, lambda _plug: attached)
+            device = insisting(lambda: self._plug_in(id, self._pluggable_domain(server_id, "attach")))
+            attached = replace(plug, phase=PlugPhase.ATTACHED, device=device)
+        insisting(lambda: self._set_plug(id, lambda _plug: attached))
         return attachment_of(id, attached)
 
     def detach(self, id: str, server_id: str) -> None:
@@ -115,12 +116,21 @@ class PluggableVolumes(Volumes):
         path = volume_place(self._context, self._context.records.view().get(VolumeBody, id)).path
         with self._context.plug_lock:
             tree = self._context.domains.tree(domain)
+            if (disk := find_disk(tree, id)) is not None and (target := disk.find("target")) is not None:
+                # The answer to a first try was lost.
+                return target.get("dev", "")
             used = {target.get("dev") for target in tree.findall("devices/disk/target")}
             device = next((name for name in _DEVICES if name not in used), None)
             if device is None:
                 raise InvalidState("the server has no free disk slot", driver="libvirt", resource=domain.name())
             domain.attachDeviceFlags(to_text(domain_xml.volume_disk(id, path, device)), _where(domain))
         return device
+
+    def _take_back(self, id: str, plug: Plug) -> None:
+        """Let go of what one call of ``attach`` has plugged in, and of nothing else."""
+        found = self._context.records.view().find(VolumeBody, id)
+        if found is not None and found.body.plug is not None and found.body.plug.since == plug.since:
+            self._let_go(id, plug.server_id)
 
     def _let_go(self, id: str, server_id: str) -> None:
         """Pull it out of the server as far as it is in, and note where it is then."""

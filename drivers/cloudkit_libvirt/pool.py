@@ -126,7 +126,7 @@ class Pool:
     def create_filled(self, name: str, data: bytes) -> None:
         """A raw volume that holds ``data``; it has its room before the first byte is written."""
         with _names_taken():
-            volume = self._connection.pool.createXML(
+            volume = self._pool.createXML(
                 to_text(storage_xml.volume(name, len(data), "raw", allocated_bytes=len(data)))
             )
         with undoing(lambda: self.delete(name)):
