@@ -91,14 +91,15 @@ class RecordCollection(Generic[B, V_co]):
             )
         return record
 
-    def _begin_delete(self, id: str, refuse_used: Callable[[View], None] = lambda _view: None) -> Record[B]:
+    def _begin_delete(self, id: str, refuse_used: Callable[[View], None] | None = None) -> Record[B]:
         """Mark one as being deleted; ``refuse_used`` raises a Conflict.
 
         It is asked again after the mark is written: who begins to use the thing at the same time sees the mark, or
         is seen.
         """
         record = self._own(id)
-        refuse_used(self._context.records.view())
+        if refuse_used is not None:
+            refuse_used(self._context.records.view())
         try:
             record = self._set_phase(id, Phase.DELETING)
         except Exception as error:
@@ -106,11 +107,12 @@ class RecordCollection(Generic[B, V_co]):
             if not is_pool_full(error):
                 raise
             return record
-        try:
-            refuse_used(self._context.records.view())
-        except Conflict:
-            self._set_phase(id, Phase.READY)
-            raise
+        if refuse_used is not None:
+            try:
+                refuse_used(self._context.records.view())
+            except Conflict:
+                self._set_phase(id, Phase.READY)
+                raise
         return record
 
     def _set_phase(self, id: str, phase: Phase) -> Record[B]:

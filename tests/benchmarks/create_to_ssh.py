@@ -86,7 +86,10 @@ def log_in(host: str, key: paramiko.PKey, host_key: str) -> paramiko.Transport:
 @contextmanager
 def by_cloudkit(uri: str, pool_path: str, image: Path, key_path: Path) -> Iterator[Callable[[], float]]:
     """The same by the portable API."""
-    with cloudkit.connect(f"libvirt+{uri}", pool_path=pool_path) as cloud, cloud.scope("bench") as mine:
+    with (
+        cloudkit.connect(f"libvirt+{uri}", pool_path=pool_path, external_cidr="") as cloud,
+        cloud.scope("bench") as mine,
+    ):
         network = mine.networks.create("bench", cidr="172.16.8.0/24")
         guest = mine.images.upload("bench", path=image)
         flavor = mine.flavors.create("bench", vcpus=1, ram_mib=RAM_MIB, disk_gib=1)

@@ -4,7 +4,7 @@
 
 By hand means what a careful script does for the same result: for each server an overlay, a seed with the user's key
 and the server's own host key, a defined and started domain with an address that the network reserves; as many at once
-as libvirt serves. A list by hand gives name, state and address of each. No guest boots: the image is blank, so that
+as libvirt serves, of which no more start than there are cores. A list by hand gives name, state and address of each. No guest boots: the image is blank, so that
 what is compared is the work of the two, and not the guests'.
 """
 
@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from threading import BoundedSemaphore
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -55,6 +56,7 @@ class ByHand:
         self._folder = folder
         self._names = [f"bare-{index}" for index in range(number)]
         self._public_key = public_key
+        self._starts = BoundedSemaphore(os.cpu_count() or 1)
         self._pool = connection.storagePoolCreateXML(
             f"<pool type='dir'><name>bare</name><target><path>{folder}</path></target></pool>"
         )
@@ -85,9 +87,12 @@ class ByHand:
         disk = self._volume(f"{name}.disk", 1 << 30, "qcow2", backing=BACKING.format(path=self._image.path()))
         data = self._volume(f"{name}.seed", len(iso), "raw", iso)
         console = self._folder / f"{name}.console"
-        self._virt.defineXML(
+        domain = self._virt.defineXML(
             bare_libvirt.domain_xml(name, index, RAM_MIB, Path(disk.path()), Path(data.path()), console)
-        ).create()
+        )
+        # As a careful script, and cloudkit, do it.
+        with self._starts:
+            domain.create()
 
     def list(self) -> int:
         ips = {host.get("mac"): host.get("ip") for host in ET.fromstring(self._network.XMLDesc()).iter("host")}
@@ -145,7 +150,7 @@ def both(number: int) -> Iterator[dict[str, Any]]:
     connection = libvirt.open(uri)
     with (
         tempfile.TemporaryDirectory(dir=bed) as folder,
-        cloudkit.connect(f"libvirt+{uri}", pool_path=f"{bed}/pool") as cloud,
+        cloudkit.connect(f"libvirt+{uri}", pool_path=f"{bed}/pool", external_cidr="") as cloud,
         cloud.scope("bench") as mine,
     ):
         by_hand = ByHand(connection, Path(folder), number, public_key)

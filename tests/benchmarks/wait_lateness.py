@@ -43,7 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
     rounds = int(arguments[0]) if arguments else ROUNDS
     uri, bed = os.environ["CLOUDKIT_TEST_LIBVIRT_URI"], os.environ["CLOUDKIT_TEST_BED"]
     late: list[float] = []
-    with cloudkit.connect(f"libvirt+{uri}", pool_path=f"{bed}/pool") as cloud, cloud.scope("bench") as mine:
+    with (
+        cloudkit.connect(f"libvirt+{uri}", pool_path=f"{bed}/pool", external_cidr="") as cloud,
+        cloud.scope("bench") as mine,
+    ):
         connection = libvirt.open(uri)
         listener = Listener(connection)
         image = mine.images.upload("bench", data=io.BytesIO(bytes(4096)), disk_format="raw")
