@@ -4,8 +4,8 @@
 
 By hand means what a careful script does for the same result: for each server an overlay, a seed with the user's key
 and the server's own host key, a defined and started domain with an address that the network reserves; as many at once
-as libvirt serves, of which no more start than there are cores. A list by hand gives name, state and address of each. No guest boots: the image is blank, so that
-what is compared is the work of the two, and not the guests'.
+as libvirt serves, of which no more start than there are cores. A list by hand gives name, state and address of each.
+No guest boots: the image is blank, so that what is compared is the work of the two, and not the guests'.
 """
 
 from __future__ import annotations
