@@ -18,11 +18,14 @@ from cloudkit._image_source import OnBytes, Source, checked_checksum, open_sourc
 from cloudkit._suggest import suggest
 from cloudkit.driver import Download, Upload
 from cloudkit.errors import CloudError, InvalidRequest, ResourceFailed
-from cloudkit.types import Image, ImageSpec, ImageStatus, Kind, Visibility
+from cloudkit.types import FrozenMap, Image, ImageSpec, ImageStatus, Kind, Visibility
 
 DISK_FORMATS = ("ami", "ari", "aki", "iso", "ploop", "qcow2", "raw", "vdi", "vhd", "vhdx", "vmdk")
 CONTAINER_FORMATS = ("aki", "ami", "ari", "bare", "compressed", "docker", "ova", "ovf")
 """Glance's (image service, "Disk and container formats")."""
+
+FIRMWARES = ("bios", "uefi")
+"""What Nova knows as an image's property ``hw_firmware_type``."""
 
 _DOWNLOADABLE = "images.download"
 
@@ -142,7 +145,7 @@ class Images(SharedImages):
             "min_ram_mib": checks.integer(get("min_ram_mib", 0), "min_ram_mib", 0, checks.MAX_MIB),
             "visibility": checks.choice(get("visibility", Visibility.PRIVATE), Visibility, "visibility"),
             "protected": checks.flag(get("protected", False), "protected"),
-            "metadata": checks.metadata(get("metadata")),
+            "metadata": _metadata(get("metadata")),
             "tags": checks.tags(get("tags", ())),
         }
         return fields, cast(Creation, how)
@@ -175,7 +178,7 @@ class Images(SharedImages):
             "protected": lambda value: checks.flag(value, "protected"),
             "min_disk_gib": lambda value: checks.integer(value, "min_disk_gib", 0, checks.MAX_GIB),
             "min_ram_mib": lambda value: checks.integer(value, "min_ram_mib", 0, checks.MAX_MIB),
-            "metadata": checks.metadata,
+            "metadata": _metadata,
             "tags": checks.tags,
         }
         return self._update(ref, changes, allowed)
@@ -226,3 +229,11 @@ class Images(SharedImages):
             raise ResourceFailed(
                 f"the bytes of the image {image.name!r} do not have its checksum", resource=image, hint="Try again."
             )
+
+
+def _metadata(value: object) -> FrozenMap:
+    """Metadata; what no server could boot by is refused before there is an image of it."""
+    metadata = checks.metadata(value)
+    if "hw_firmware_type" in metadata:
+        checks.one_of(metadata["hw_firmware_type"], FIRMWARES, "metadata['hw_firmware_type']")
+    return metadata

@@ -6,11 +6,12 @@ import hashlib
 import io
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
 from cloudkit import image_format
 from cloudkit.errors import InUse, InvalidRequest, InvalidState
-from cloudkit.types import Image, ImageSpec, ImageStatus, Kind, Server
+from cloudkit.types import FrozenMap, Image, ImageSpec, ImageStatus, Kind, Server
 from cloudkit_fake.cloud import request
 from cloudkit_fake.image_sharing import SharedImages
 
@@ -42,6 +43,8 @@ class Images(SharedImages):
         if source is None:
             return self._register(spec, empty_qcow2(disk_bytes), "qcow2", disk_bytes, server_id=server.id)
         content = self._cloud.blobs.read(source.id)
+        if (firmware := source.metadata.get("hw_firmware_type")) is not None:
+            spec = replace(spec, metadata=FrozenMap({"hw_firmware_type": firmware, **spec.metadata}))
         return self._register(spec, content, source.disk_format, disk_bytes, server_id=server.id)
 
     @request

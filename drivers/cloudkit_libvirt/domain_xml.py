@@ -45,6 +45,7 @@ class DomainSpec:
     seed_path: str
     console_path: str
     nics: tuple[Nic, ...]
+    uefi: bool = False
 
 
 def libvirt_name(server_id: str) -> str:
@@ -62,13 +63,18 @@ def serial_of(volume_id: str) -> str:
     return volume_id[:SERIAL_LENGTH]
 
 
+def machine_of(arch: str) -> str | None:
+    """The kind of machine, or None for libvirt's default."""
+    # The older machine boots faster under emulation, and takes hot-plugged disks without prepared ports.
+    return "pc" if arch in ("x86_64", "i686") else None
+
+
 def domain(spec: DomainSpec) -> Element:
     """The whole domain."""
     os_type = node("type", {"arch": spec.arch}, text="hvm")
     features = node("features", {}, node("acpi"))
-    if spec.arch in ("x86_64", "i686"):
-        # The older machine boots faster under emulation, and takes hot-plugged disks without prepared ports.
-        os_type.set("machine", "pc")
+    if machine := machine_of(spec.arch):
+        os_type.set("machine", machine)
         features.append(node("apic"))
     element = node(
         "domain",
@@ -79,7 +85,7 @@ def domain(spec: DomainSpec) -> Element:
         node("metadata", {}, node(f"{{{METADATA}}}server", {"id": spec.id, "project": spec.project_id})),
         node("memory", {"unit": "MiB"}, text=str(spec.ram_mib)),
         node("vcpu", text=str(spec.vcpus)),
-        node("os", {}, os_type, node("boot", {"dev": "hd"})),
+        _firmware(spec.uefi, os_type),
         features,
         node("clock", {"offset": "utc"}),
         node("on_poweroff", text="destroy"),
@@ -90,6 +96,15 @@ def domain(spec: DomainSpec) -> Element:
     if mode := _CPU_MODES.get(spec.type):
         element.append(node("cpu", {"mode": mode}))
     return element
+
+
+def _firmware(uefi: bool, os_type: Element) -> Element:
+    """BIOS; or UEFI, without the keys that let only signed systems boot; libvirt knows where the host has it."""
+    boot = node("boot", {"dev": "hd"})
+    if not uefi:
+        return node("os", {}, os_type, boot)
+    unsigned = node("firmware", {}, node("feature", {"enabled": "no", "name": "secure-boot"}))
+    return node("os", {"firmware": "efi"}, os_type, unsigned, boot)
 
 
 def _devices(spec: DomainSpec) -> Element:

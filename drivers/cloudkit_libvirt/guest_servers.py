@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import libvirt
 
 from cloudkit.errors import InvalidRequest, InvalidState
-from cloudkit.types import Endpoint, Image, ImageSpec, Sample, ServerStatus
-from cloudkit_libvirt import images, places
+from cloudkit.types import Endpoint, FrozenMap, Image, ImageSpec, Sample, ServerStatus
+from cloudkit_libvirt import firmware, images, places
 from cloudkit_libvirt.console import DomainConsole
 from cloudkit_libvirt.domain_xml import ROOT_DEVICE
 from cloudkit_libvirt.places import Place
@@ -22,6 +22,8 @@ from cloudkit_libvirt.servers import Servers
 from cloudkit_libvirt.undo import undoing
 
 S = ServerStatus
+CONSISTENCY = "consistency"
+"""What an image's metadata say of a server that ran."""
 _WITH_CONSOLE = (S.ACTIVE, S.PAUSED, S.RESCUE, S.VERIFY_RESIZE)
 _STATS = (
     libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
@@ -77,7 +79,7 @@ class GuestServers(Servers):
 
     def create_image(self, id: str, spec: ImageSpec) -> Image:
         """Copy the root disk to a new qcow2 image; a running guest goes on meanwhile."""
-        server, _ = self._fitting(id, "create_image", S.ACTIVE, S.SHUTOFF, S.PAUSED, S.SUSPENDED)
+        server, domain = self._fitting(id, "create_image", S.ACTIVE, S.SHUTOFF, S.PAUSED, S.SUSPENDED)
         if spec.disk_format != "qcow2":
             raise InvalidRequest("images of servers are qcow2", driver="libvirt", resource=spec.name)
         body = images.body_of(spec, self._project_id, server_id=id)
@@ -87,9 +89,13 @@ class GuestServers(Servers):
         with undoing(lambda: collection.discard(record.id)):
             pool = self._context.pool
             root = Place(pool, disk_name(id, server.body.layers - 1))
-            places.copy(self._context, root, Place(pool, name), (id, ROOT_DEVICE))
+            consistency = places.copy(self._context, root, Place(pool, name), (id, ROOT_DEVICE))
+            facts = {CONSISTENCY: consistency.value} if consistency else {}
+            if firmware.of(self._context.domains.tree(domain)) == firmware.UEFI:
+                facts[firmware.PROPERTY] = firmware.UEFI
             done = replace(
                 body,
+                metadata=FrozenMap({**facts, **body.metadata}),
                 size_bytes=self._context.pool.size_bytes(name),
                 virtual_size_bytes=server.body.disk_bytes,
             )

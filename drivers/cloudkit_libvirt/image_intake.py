@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cloudkit import image_format
-from cloudkit.errors import InvalidRequest, MissingExtra, QuotaExceeded
+from cloudkit.errors import Busy, InvalidRequest, MissingExtra, QuotaExceeded
 
 CHUNK_BYTES = 1 << 20
-MEMORY_BYTES = 1 << 30
-"""Of qemu-img's address space; Nova and Glance allow it as much."""
+MEMORY_BYTES = 4 << 30
+"""Of qemu-img's address space, most of which it only reserves: it reads by up to 64 threads with a stack each."""
 OPEN_FILES = 64
 
 _MIB = 1 << 20
@@ -109,7 +109,8 @@ def convert(source: BinaryIO, format: str, target: BinaryIO, data_bytes: int) ->
             stdin=subprocess.DEVNULL,
             capture_output=True,
             pass_fds=(source.fileno(), target.fileno()),
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+            # Every thread's own arena would be 64 MiB of address space.
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "MALLOC_ARENA_MAX": "2"},
             cwd="/",
             timeout=_seconds(_WALL_S, data_bytes),
             check=False,
@@ -121,6 +122,8 @@ def convert(source: BinaryIO, format: str, target: BinaryIO, data_bytes: int) ->
     said = done.stderr.decode("utf-8", "replace").strip()
     if os.strerror(errno.ENOSPC) in said:
         raise _no_room(said)
+    if any(os.strerror(number) in said for number in (errno.EAGAIN, errno.ENOMEM)):
+        raise Busy("this machine is too busy to convert the image", driver="libvirt", fault=said)
     if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
         said = f"it takes more than {limits['cpu']} s of processor time"
     elif done.returncode == -signal.SIGXFSZ or os.strerror(errno.EFBIG) in said:

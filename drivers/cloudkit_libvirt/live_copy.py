@@ -13,13 +13,14 @@ from cloudkit.errors import CloudError
 from cloudkit_libvirt import domain_xml
 from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.errors import code_of
+from cloudkit_libvirt.quiesce import Consistency, frozen
 from cloudkit_libvirt.undo import undoing
 from cloudkit_libvirt.xml_tree import to_text
 
 _POLL_S = 0.02
 
 
-def push(context: Context, domain: Any, device: str, path: str) -> None:
+def push(context: Context, domain: Any, device: str, path: str) -> Consistency:
     """Copy a disk of a running domain, flat, to a new qcow2 file on libvirt's host.
 
     A domain has one such job at a time: threads of this process wait here for each other, those of others in libvirt,
@@ -28,7 +29,9 @@ def push(context: Context, domain: Any, device: str, path: str) -> None:
     with context.live_copies.setdefault(domain.UUIDString(), threading.Lock()):
         devices = [element.get("dev", "") for element in context.domains.tree(domain).findall("devices/disk/target")]
         others = [name for name in devices if name != device]
-        domain.backupBegin(to_text(domain_xml.backup(device, others, path)), None)
+        # The copy is of the moment in which it begins: the guest goes on while it is written.
+        with frozen(domain) as still:
+            domain.backupBegin(to_text(domain_xml.backup(device, others, path)), None)
         with undoing(lambda: domain.abortJob() if _runs(domain, path) else None):
             while _runs(domain, path):
                 time.sleep(_POLL_S)
@@ -38,6 +41,7 @@ def push(context: Context, domain: Any, device: str, path: str) -> None:
         if "No space left on device" in fault:
             raise OSError(errno.ENOSPC, fault)
         raise CloudError("the copy of the running server's disk failed", driver="libvirt", fault=fault)
+    return Consistency.FILE_SYSTEM if still else Consistency.CRASH
 
 
 def _runs(domain: Any, path: str) -> bool:

@@ -9,6 +9,7 @@ from cloudkit_libvirt.bodies import BackupBody, SnapshotBody, VolumeBody
 from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.live_copy import push
 from cloudkit_libvirt.pool import Pool
+from cloudkit_libvirt.quiesce import Consistency
 from cloudkit_libvirt.records import Record
 
 
@@ -54,8 +55,10 @@ def backup_place(context: Context, backup: Record[BackupBody]) -> Place:
     return Place(context.pools.named(backup.body.pool), f"ck-{backup.id}.backup")
 
 
-def copy(context: Context, source: Place, target: Place, slot: tuple[str, str] | None = None) -> None:
+def copy(context: Context, source: Place, target: Place, slot: tuple[str, str] | None = None) -> Consistency | None:
     """Copy a disk to a new flat qcow2 volume, so that neither depends on the other.
+
+    Returns how good the copy is, where a guest was writing to the disk.
 
     Args:
         slot: the server that has the disk, and the disk's name in it; where it runs, QEMU copies what its guest sees.
@@ -66,11 +69,13 @@ def copy(context: Context, source: Place, target: Place, slot: tuple[str, str] |
             domain = context.domains.find(server_id) if server_id is not None else None
             if domain is None or not domain.isActive():
                 target.pool.copy(source.name, target.name, source.pool)
+                consistency = None
             else:
-                push(context, domain, device, f"{target.pool.folder()}/{target.name}")
+                consistency = push(context, domain, device, f"{target.pool.folder()}/{target.name}")
                 # libvirt has not seen yet what QEMU wrote.
                 target.pool.refresh()
                 target.pool.size_bytes(target.name)
+            return consistency
     except FileNotFoundError as error:
         raise NotFound(
             f"the storage volume {source.name!r} is not in its pool",

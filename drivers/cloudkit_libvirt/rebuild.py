@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cloudkit.errors import InvalidRequest
 from cloudkit.types import ServerStatus
-from cloudkit_libvirt import domain_edit
+from cloudkit_libvirt import domain_edit, firmware
 from cloudkit_libvirt.bodies import FlavorBody, ImageBody, ServerBody, Step
 from cloudkit_libvirt.records import Record
 from cloudkit_libvirt.server_base import ServerVerbs
@@ -29,6 +29,7 @@ class Rebuilding(ServerVerbs):
         domain = self._fitting_domain(
             record, "rebuild", S.ACTIVE, S.SHUTOFF, S.ERROR, unfinished=frozenset({Step.REBUILDING})
         )
+        firmware.require_same(image.body, self._tree(domain))
         old = record.body
         if old.step is Step.REBUILDING:
             running = old.runs_after

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cloudkit.errors import InvalidRequest
 from cloudkit.types import ServerStatus
-from cloudkit_libvirt import domain_edit, domain_xml
+from cloudkit_libvirt import domain_edit, domain_xml, firmware
 from cloudkit_libvirt.bodies import ImageBody, ServerBody, Step
 from cloudkit_libvirt.records import Record
 from cloudkit_libvirt.server_base import ServerVerbs
@@ -26,6 +26,7 @@ class Rescuing(ServerVerbs):
         record = self._unlocked(id)
         image = self._rescue_image(record, image_id)
         domain = self._fitting_domain(record, "rescue", S.ACTIVE, S.SHUTOFF, S.ERROR)
+        firmware.require_same(image.body, self._tree(domain))
         key = self._new_host_key(record.body)
         running = bool(domain.isActive())
         record = self._begin(

@@ -10,7 +10,7 @@ from typing import Any
 from cloudkit._hostname import hostname_of
 from cloudkit.errors import InvalidRequest
 from cloudkit.types import Nic, ServerSpec
-from cloudkit_libvirt import domain_xml, images, network_xml, seed, server_groups
+from cloudkit_libvirt import domain_xml, firmware, images, network_xml, seed, server_groups
 from cloudkit_libvirt.bodies import (
     FlavorBody,
     ImageBody,
@@ -102,6 +102,7 @@ class Builder:
         image: Record[ImageBody] = self._ready(view, ImageBody, spec.image_id)
         flavor: Record[FlavorBody] = self._ready(view, FlavorBody, spec.flavor_id)
         check_fit(image.body, flavor.body)
+        firmware.require(self._context, firmware.wanted_by(image.body))
         keys: dict[str, str] = {}
         if spec.key_pair is not None:
             keys[spec.key_pair] = find_key_pair(view, self._project_id, spec.key_pair).body.public_key.strip()
@@ -264,6 +265,7 @@ class Builder:
             vcpus=body.vcpus,
             ram_mib=body.ram_mib,
             root=domain_xml.overlay_disk(pool.path(disk_name(plan.id)), self.backing(plan.image)),
+            uefi=firmware.wanted_by(plan.image.body) == firmware.UEFI,
             seed_path=pool.path(seed_name(plan.id)),
             console_path=pool.path(console_name(plan.id)),
             nics=tuple(nics),

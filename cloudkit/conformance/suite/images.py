@@ -154,6 +154,7 @@ class TestBadImages(Conformance):
             {"data": b"x" * 512, "min_ram_mib": "64"},
             {"data": b"x" * 512, "visibility": "secret"},
             {"data": b"x" * 512, "protected": "yes"},
+            {"data": b"x" * 512, "metadata": {"hw_firmware_type": "floppy"}},
         ],
         ids=[
             "neither",
@@ -173,6 +174,7 @@ class TestBadImages(Conformance):
             "memory in words",
             "unknown visibility",
             "protected in words",
+            "unknown firmware",
         ],
     )
     def test_a_bad_one_is_refused_and_nothing_is_made(self, lab: Lab, arguments: dict[str, Any]) -> None:
@@ -284,7 +286,8 @@ class TestServerImages(Conformance):
 
     def test_metadata_and_tags_are_kept(self, lab: Lab, cloud: Cloud) -> None:
         image = cloud.servers.create_image(lab.server(cloud), lab.name("image"), metadata={"a": "1"}, tags=["blue"])
-        assert image.metadata == {"a": "1"}
+        # The back-end may add what it knows of the disk.
+        assert image.metadata["a"] == "1"
         assert image.tags == ("blue",)
 
     def test_its_scope_deletes_it(self, lab: Lab, cloud: Cloud) -> None:

@@ -70,6 +70,18 @@ def test_a_protected_image_stays(cloud: Cloud, image: Image) -> None:
     assert list(cloud.images.list()) == []
 
 
+def test_a_servers_image_boots_by_the_firmware_of_its_source(cloud: Cloud) -> None:
+    source = cloud.images.upload("uefi", data=bytes(512), metadata={"hw_firmware_type": "uefi", "os_distro": "x"})
+    server = cloud.servers.create("server", image=source, flavor="m1.tiny", networks="none")
+    image = cloud.servers.create_image(server, "copy", metadata={"mine": "1"})
+    assert image.metadata == {"hw_firmware_type": "uefi", "mine": "1"}
+
+
+def test_a_container_is_taken_as_it_is(driver: Any) -> None:
+    packed = ImageSpec(name="i", mark=Mark(request="r"), disk_format="qcow2", container_format="compressed")
+    assert driver.image.images.create(packed, io.BytesIO(b"\x1f\x8b\x08"), 3).virtual_size_bytes == 3
+
+
 def test_a_public_image_is_seen_by_all_and_changed_by_its_owner(cloud: Cloud) -> None:
     image = cloud.images.upload("public", data=bytes(512), visibility="public")
     other = cloud.for_project("other")

@@ -15,7 +15,7 @@ import pytest
 
 from cloudkit import image_format
 from cloudkit.conformance import made_images as made
-from cloudkit.errors import InvalidRequest, MissingExtra, QuotaExceeded
+from cloudkit.errors import Busy, InvalidRequest, MissingExtra, QuotaExceeded
 from cloudkit_libvirt import image_intake
 
 GIB = 1 << 30
@@ -105,6 +105,18 @@ def test_what_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(image_intake, "_WALL_S", (0, 1 << 40))
     with pytest.raises(InvalidRequest, match="takes more than 0 s"), accept(made.qcow2(), "qcow2"):
         pass
+
+
+@needs_qemu_img
+@pytest.mark.parametrize("said", ["qemu_thread_create: Resource temporarily unavailable", "Cannot allocate memory"])
+def test_a_machine_without_room_for_a_process_is_not_the_images_fault(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = subprocess.CompletedProcess([], 1, b"", f"qemu: {said}".encode())
+    monkeypatch.setattr(subprocess, "run", lambda *_command, **_options: done)
+    with pytest.raises(Busy) as raised, accept(made.qcow2(), "qcow2"):
+        pass
+    assert raised.value.retryable
 
 
 @needs_qemu_img

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from cloudkit.errors import Busy, CloudError, InvalidRequest, NotFound, QuotaExceeded, Unavailable
 from cloudkit.host.kvm import KvmFacts
 from cloudkit.types import Kind, ServerStatus
-from cloudkit_libvirt import addresses, domain_xml, network_xml, samples
+from cloudkit_libvirt import addresses, domain_xml, firmware, network_xml, samples
 from cloudkit_libvirt.bodies import Phase, SubnetBody
 from cloudkit_libvirt.errors import translate
 from cloudkit_libvirt.events import Changes
@@ -191,6 +191,14 @@ class TestXml:
 
     def test_no_gateway_tells_dhcp_so(self) -> None:
         assert "dhcp-option=3" in to_text(network_xml.network(subnet(gateway_ip=None), None))
+
+    def test_a_domain_boots_by_bios_unless_told_otherwise(self) -> None:
+        bios, uefi = (parse(to_text(domain_xml.domain(domain_spec(uefi=uefi)))) for uefi in (False, True))
+        assert (firmware.of(bios), firmware.of(uefi)) == ("bios", "uefi")
+        assert bios.find("os/firmware") is None
+        (feature,) = uefi.findall("os/firmware/feature")
+        assert feature.attrib == {"enabled": "no", "name": "secure-boot"}
+        assert uefi.findtext("os/type") == "hvm"
 
     @given(st.text(st.characters(min_codepoint=32, exclude_categories=("Cs", "Cn", "Co")), max_size=40))
     def test_titles_cannot_break_out(self, title: str) -> None:

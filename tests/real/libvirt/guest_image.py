@@ -1,7 +1,8 @@
 """Build the small bootable guest of the tests: a qcow2 disk made from Debian packages alone.
 
-Nothing is mounted and nothing is run inside a chroot. The disk has a FAT partition with syslinux, kernel and
-initramfs, and an ext4 partition with the root file system. What runs in the guest lies in the folder `guest`.
+Nothing is mounted and nothing is run inside a chroot. The disk has a FAT partition with kernel and initramfs,
+syslinux to boot them by BIOS and GRUB to boot them by UEFI, and an ext4 partition with the root file system. What
+runs in the guest lies in the folder `guest`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ BOOT_MIB = 20
 ROOT_MIB = 40
 FAT_HEADS, FAT_SECTORS_PER_TRACK = 64, 32
 ROOT_LABEL = "guestroot"
+SYSLINUX_CONFIG = GUEST / "boot/syslinux.cfg"
+GRUB_MODULES = ("part_msdos", "fat", "search", "search_fs_file", "linux", "boot")
 MBR_CODE = Path("/usr/lib/syslinux/mbr/mbr.bin")
 
 # Where in the guest each program of the packages goes; the busybox applets fill the rest.
@@ -284,6 +287,13 @@ def _initramfs_entries(tree: Tree) -> Iterator[CpioEntry]:
     yield CpioEntry("modules/order", plain, "\n".join(module.name for module in modules).encode())
 
 
+def make_uefi_loader(config: Path, output: Path) -> None:
+    """Write a GRUB that boots the same kernel by UEFI, with the command line that syslinux has."""
+    (command_line,) = re.findall(r"^ *APPEND (.*)$", SYSLINUX_CONFIG.read_text(), re.MULTILINE)
+    config.write_text(f"search --set=root --file /vmlinuz\nlinux /vmlinuz {command_line}\ninitrd /initrd\nboot\n")
+    run("grub-mkimage", "-O", "x86_64-efi", "-p", "/EFI/BOOT", "-c", config, "-o", output, *GRUB_MODULES)
+
+
 def make_boot_partition(image: Path, files: dict[str, Path]) -> None:
     """Write a bootable FAT file system with `files` to `image`."""
     with image.open("wb") as file:
@@ -305,6 +315,8 @@ def make_boot_partition(image: Path, files: dict[str, Path]) -> None:
         "::",
         env=env,
     )
+    for folder in sorted({str(parent) for name in files for parent in Path(name).parents} - {"."}):
+        run("mmd", "-i", image, f"::{folder}", env=env)
     for name, path in files.items():
         run("mcopy", "-i", image, path, f"::{name}", env=env)
     run("syslinux", "--install", image, env=env)
@@ -381,10 +393,13 @@ def build(packages: Iterable[Package], downloads: Path, output: Path) -> None:
         tree = Tree.unpack(debs, work / "packages")
         make_root(tree, work / "root")
         (work / "initrd").write_bytes(initramfs(tree))
+        make_uefi_loader(work / "grub.cfg", work / "grub.efi")
         boot_files = {
             "vmlinuz": tree.find(f"vmlinuz-{tree.kernel_version}"),
             "initrd": work / "initrd",
-            "syslinux.cfg": GUEST / "boot/syslinux.cfg",
+            "syslinux.cfg": SYSLINUX_CONFIG,
+            # Where UEFI looks on a disk that it has never booted.
+            "EFI/BOOT/BOOTX64.EFI": work / "grub.efi",
         }
         make_boot_partition(work / "boot.fat", boot_files)
         make_root_partition(work / "root.ext4", work / "root")

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import io
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import libvirt
 import pytest
 from bare_driver import guest_path
 from bed import LibvirtBed
-from saved_guest import deleting_all
+from saved_guest import USER, Guest, deleting_all
 
 from cloudkit import Cloud, image_format
 from cloudkit.conformance import made_images as made
 from cloudkit.driver import EVERYTHING
-from cloudkit.errors import InvalidRequest
+from cloudkit.errors import CloudError, InvalidRequest, Unsupported
 from cloudkit.types import ImageSpec, Mark
 from cloudkit_libvirt.images import base_name
 
@@ -113,3 +115,80 @@ def test_a_servers_disk_names_its_whole_chain(bed: LibvirtBed, empty: Cloud) -> 
     assert f"<source file='{base}'" in root
     assert "<format type='qcow2'/>" in root
     assert root.count("<backingStore/>") == 1
+
+
+def test_an_image_that_boots_by_uefi(bed: LibvirtBed, empty: Cloud, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    empty.networks.create("net", cidr="172.16.1.0/24")
+    empty.key_pairs.generate("me", key)
+    # GRUB takes no less.
+    flavor = empty.flavors.create("small", vcpus=1, ram_mib=256, disk_gib=1)
+    image = empty.images.upload("guest", path=guest_path(), metadata={"hw_firmware_type": "uefi"})
+    server = empty.servers.create("server", image=image, flavor=flavor, key_pair="me")
+    with empty.ssh(server, user=USER, key=key, timeout_s=180) as shell:
+        shell.run("mount -t sysfs none /sys 2>/dev/null; test -d /sys/firmware/efi", check=True)
+    variables = list((bed.folder / "lib").rglob("*_VARS*"))
+    assert [path.name.startswith(f"ck-{server.id}") for path in variables] == [True]
+    bios = empty.images.upload("bios", data=bytes(1 << 20))
+    with pytest.raises(InvalidRequest, match="boots by bios, and the server by uefi"):
+        empty.servers.rebuild(server, bios)
+    empty.servers.stop(server, hard=True)
+    assert empty.servers.create_image(server, "copy").metadata["hw_firmware_type"] == "uefi"
+    empty.servers.delete(server)
+    assert list((bed.folder / "lib").rglob("*_VARS*")) == []
+
+
+def test_what_the_host_cannot_boot_is_told_before_anything_is_made(
+    empty: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty.flavors.create("small", vcpus=1, ram_mib=64, disk_gib=1)
+    uefi = empty.images.upload("uefi", data=bytes(1 << 20), metadata={"hw_firmware_type": "uefi"})
+    capabilities = "<domainCapabilities><os><enum name='firmware'/></os></domainCapabilities>"
+    monkeypatch.setattr(libvirt.virConnect, "getDomainCapabilities", lambda *_arguments: capabilities)
+    with pytest.raises(Unsupported, match="no such firmware") as raised:
+        empty.servers.create("server", image=uefi, flavor="small", networks="none")
+    assert "ovmf" in raised.value.hint
+    assert list(empty.servers.list()) == []
+
+
+def await_agent(guest: Guest) -> None:
+    """After a restore it takes the guest a moment to answer."""
+    domain = guest.cloud.native.lookupByUUIDString(guest.server.id)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            domain.getTime()
+        except libvirt.libvirtError:
+            assert time.monotonic() < deadline, "the guest's agent does not answer"
+            time.sleep(0.2)
+        else:
+            return
+
+
+def test_a_running_guest_is_held_still_for_a_moment(guest: Guest) -> None:
+    await_agent(guest)
+    image = guest.cloud.servers.create_image(guest.server, "copy", metadata={"mine": "1"})
+    assert image.metadata == {"mine": "1", "consistency": "file-system"}
+    with guest.cloud.ssh(guest.server, user=USER, key=guest.key_path) as shell:
+        shell.run("echo alive >/root/alive && sync", check=True)
+
+
+def test_a_guest_is_let_go_when_the_copy_fails(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    await_agent(guest)
+
+    def failing(*_arguments: object) -> None:
+        raise libvirt.libvirtError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(libvirt.virDomain, "backupBegin", failing)
+        with pytest.raises(CloudError):
+            guest.cloud.servers.create_image(guest.server, "copy")
+    assert guest.cloud.images.find("copy") is None
+    with guest.cloud.ssh(guest.server, user=USER, key=guest.key_path) as shell:
+        shell.run("echo alive >/root/alive && sync", check=True)
+
+
+def test_without_an_agent_the_image_says_that_it_is_as_after_a_crash(guest: Guest) -> None:
+    with guest.cloud.ssh(guest.server, user=USER, key=guest.key_path) as shell:
+        shell.run("killall qemu-ga; while pidof qemu-ga; do sleep 0.1; done", check=False)
+    assert guest.cloud.servers.create_image(guest.server, "copy").metadata["consistency"] == "crash"
