@@ -13,6 +13,7 @@ from cloudkit.host.kvm import kvm
 from cloudkit.host.place import machine_runs_in
 from cloudkit.host.report import Check
 from cloudkit.host.resources import cores, devstack, disk, huge_pages, memory
+from cloudkit.host.routing import host_network
 from cloudkit.host.tree import Tree
 from cloudkit.host.virtio import tun, virtio_guest, virtio_here
 
@@ -34,6 +35,7 @@ CHECKS: Mapping[str, Callable[[Tree], Check]] = {
     "libvirt.session": session,
     "libvirt.qemu": emulator,
     "libvirt.network": network_tools,
+    "libvirt.host_network": host_network,
     "memory": memory,
     "cores": cores,
     "disk": disk,

@@ -29,6 +29,8 @@ class Need(StrEnum):
     """That libvirt, at the sockets that it has by default."""
     LIBVIRT_SESSION = "libvirt-session"
     """Servers by an ordinary user's own libvirt."""
+    HOST_NETWORK = "host-network"
+    """Routers, floating IPs and security groups by rules on this machine."""
     KVM = "kvm"
     """Servers run by the processor instead of by emulation."""
     PASSTHROUGH = "passthrough"

@@ -16,7 +16,7 @@ from cloudkit._schema import SchemaError, from_data
 from cloudkit.driver import OpenRequest
 from cloudkit.host import Check, Level, Need
 from cloudkit.host.report import Detail
-from cloudkit_libvirt import errors
+from cloudkit_libvirt import bodies, errors, routing_bodies
 from cloudkit_libvirt.blobs import BlobGone, BlobStore, PoolBlobs
 from cloudkit_libvirt.bodies import Body
 from cloudkit_libvirt.connection import Connection
@@ -153,7 +153,7 @@ def _pool(pool: Any, options: Mapping[str, Any]) -> Check:
 
 def records(store: BlobStore, names: Collection[str]) -> Check:
     """``libvirt.records``: whether all of them can be read."""
-    types = {body.kind.name.lower(): body for body in Body.__subclasses__()}
+    types = _body_types()
     records = [match for match in map(_RECORD.fullmatch, names) if match]
     bad: dict[str, str] = {}
     for match in records:
@@ -178,6 +178,13 @@ def records(store: BlobStore, names: Collection[str]) -> Check:
         details={"count": len(records), "damaged": sorted(bad)},
         hint=_BAD_RECORD_HINT if bad else "",
     )
+
+
+def _body_types() -> dict[str, type[Body]]:
+    """The class of each kind's records, by the word in their names."""
+    values = [value for module in (bodies, routing_bodies) for value in vars(module).values()]
+    classes = [value for value in values if isinstance(value, type) and issubclass(value, Body) and value is not Body]
+    return {body.kind.name.lower(): body for body in classes}
 
 
 _BAD_RECORD_HINT = (

@@ -14,6 +14,8 @@ def host_needs(request: OpenRequest) -> frozenset[Need]:
     if uri.hostname is not None or not uri.scheme.startswith("qemu"):
         return frozenset()
     needs = {Need.KVM} if request.options["virt_type"] == "kvm" else set[Need]()
+    if request.options["host_network"] == "on":
+        needs.add(Need.HOST_NETWORK)
     if uri.path == "/session":
         return frozenset(needs | {Need.LIBVIRT_SESSION})
     if "socket" not in parse_qs(uri.query):

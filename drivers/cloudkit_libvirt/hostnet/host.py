@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cloudkit.errors import CloudError
+from cloudkit.host.routing import TOOLS, may_administer
+from cloudkit.host.tree import Tree
 from cloudkit_libvirt.connection import Connection
 
-_CAP_NET_ADMIN = 12
-"""capability.h of Linux."""
 _SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 _TIMEOUT_S = 60.0
-TOOLS = ("nft", "ip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +56,10 @@ def find_host(connection: Connection) -> Host | None:
 
 
 def _local_host() -> Host | None:
-    if not _may_administer(Path("/proc/self/status")):
+    if not may_administer(Tree()):
         return None
     path = f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}"
     return Host() if all(shutil.which(tool, path=path) for tool in TOOLS) else None
-
-
-def _may_administer(status: Path) -> bool:
-    try:
-        found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status.read_text(), re.MULTILINE)
-    except OSError:
-        return False
-    return found is not None and bool(int(found[1], 16) >> _CAP_NET_ADMIN & 1)
 
 
 def _failed(argv: Sequence[str], fault: str) -> CloudError:

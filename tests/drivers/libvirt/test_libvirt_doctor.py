@@ -82,6 +82,7 @@ def test_a_profile_that_names_no_libvirt() -> None:
     [
         ("qemu:///system", {}, {SYSTEM, SOCKET}),
         ("qemu:///system", {"virt_type": "kvm"}, {SYSTEM, SOCKET, KVM}),
+        ("qemu:///system", {"host_network": "on"}, {SYSTEM, SOCKET, Need.HOST_NETWORK}),
         ("qemu+unix:///system?socket=/run/other", {}, {SYSTEM}),
         ("", {"uri": "qemu:///session"}, {SESSION}),
         ("qemu+ssh://root@host/system", {"virt_type": "kvm"}, set()),

@@ -120,8 +120,11 @@ PROGRAMS = {
     "usr/bin/qemu-img": "#!",
     "usr/sbin/dnsmasq": "#!",
     "usr/sbin/nft": "#!",
+    "usr/sbin/ip": "#!",
     "usr/sbin/libvirtd": "#!",
 }
+ROOT = {"proc/self/status": "Name:\tpython\nCapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\n"}
+USER = {"proc/self/status": "Name:\tpython\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n"}
 LIBVIRTD = {"run/libvirt/libvirt-sock": "", "run/libvirt/libvirt-sock-ro": "", "run/systemd/system/": ""}
 
 INTEL: Files = {
@@ -332,7 +335,7 @@ EMPTY: Files = {}
 MACHINES: Mapping[str, Files] = {
     name.lower(): value
     for name, value in dict(globals()).items()
-    if name.isupper() and isinstance(value, dict) and name not in ("X86", "PROGRAMS", "LIBVIRTD")
+    if name.isupper() and isinstance(value, dict) and name not in ("X86", "PROGRAMS", "LIBVIRTD", "ROOT", "USER")
 }
 
 

@@ -311,6 +311,21 @@ class TestLibvirt:
         }
         assert report["libvirt.network"].details == {"dnsmasq": "/usr/sbin/dnsmasq", "packet_filter": "/usr/sbin/nft"}
 
+    @pytest.mark.parametrize(
+        ("files", "level", "words"),
+        [
+            ({**machines.ROOT, **machines.PROGRAMS}, Level.OK, "can be had"),
+            ({**machines.USER, **machines.PROGRAMS}, Level.FAIL, "CAP_NET_ADMIN"),
+            (machines.ROOT, Level.FAIL, "not installed: nft, ip"),
+            ({**machines.ROOT, "sbin/ip": "#!"}, Level.FAIL, "not installed: nft"),
+            ({}, Level.FAIL, "CAP_NET_ADMIN"),
+        ],
+    )
+    def test_the_machines_network(self, record: Record, files: machines.Files, level: Level, words: str) -> None:
+        check = host.examine("libvirt.host_network", record(files))
+        assert (check.level, check.needed_by) == (level, (Need.HOST_NETWORK,))
+        assert words in check.summary
+
     def test_missing_programs_are_all_named(self, record: Record) -> None:
         report = host.inspect(record(machines.ARM))
         assert report["libvirt.qemu"].summary == "not installed: qemu-system-aarch64, qemu-img"

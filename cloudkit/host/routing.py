@@ -1,0 +1,40 @@
+"""May this process change the machine's network? Routers, floating IPs and security groups on libvirt need that."""
+
+from __future__ import annotations
+
+import re
+
+from cloudkit.host.report import Check, Level, Need
+from cloudkit.host.tree import Tree
+
+TOOLS = ("nft", "ip")
+
+_HINT = "Run as root, or grant CAP_NET_ADMIN, and install nft and ip (Debian: `sudo apt install nftables iproute2`)."
+_CAP_NET_ADMIN = 12
+"""capability.h of Linux."""
+
+
+def may_administer(tree: Tree) -> bool:
+    """Whether this process has the capability CAP_NET_ADMIN."""
+    found = re.search(r"^CapEff:\s*([0-9a-f]{1,32})$", tree.text("proc/self/status"), re.MULTILINE)
+    return found is not None and bool(int(found[1], 16) >> _CAP_NET_ADMIN & 1)
+
+
+def host_network(tree: Tree) -> Check:
+    """``libvirt.host_network``: whether the machine's network can be changed from here."""
+    allowed = may_administer(tree)
+    missing = [tool for tool in TOOLS if tree.program(tool) is None]
+    problems = [] if allowed else ["this user may not change its network (CAP_NET_ADMIN)"]
+    if missing:
+        problems.append(f"not installed: {', '.join(missing)}")
+    summary = "routers, floating IPs and security groups can be had"
+    if problems:
+        summary = f"no routers, floating IPs and security groups on this machine: {'; '.join(problems)}"
+    return Check(
+        name="libvirt.host_network",
+        level=Level.FAIL if problems else Level.OK,
+        summary=summary,
+        details={"allowed": allowed, "missing": missing},
+        hint=_HINT if problems else "",
+        needed_by=(Need.HOST_NETWORK,),
+    )
