@@ -15,7 +15,7 @@ from bed import LibvirtBed
 from conftest import profile_text
 from saved_guest import connect, deleting_all
 
-from cloudkit import CloudError, host
+from cloudkit import Cloud, CloudError, host
 from cloudkit.host import Level
 
 FOREIGN = """
@@ -63,6 +63,25 @@ def test_a_new_host_can_be_used_and_nothing_is_made(
     # Where these tests run, KVM is mostly not to be had; that is told and does no harm.
     assert checks["libvirt.virt_type"]["level"] == ("ok" if checks["kvm"]["level"] == "ok" else "warn")
     assert ("emulation" in checks["libvirt.virt_type"]["summary"]) == (checks["kvm"]["level"] != "ok")
+
+
+def test_records_of_every_kind_are_read(cloud: Cloud, profile: str, tmp_path: Path) -> None:
+    with cloud.scope("doctor") as mine:
+        mine.images.upload("blank", data=bytes(1 << 20), disk_format="raw")
+        mine.flavors.create("small", vcpus=1, ram_mib=64, disk_gib=1)
+        mine.key_pairs.generate("me", tmp_path / "key")
+        network = mine.networks.create("private", cidr="10.213.0.0/24")
+        mine.ports.create("port", network=network)
+        if cloud.supports("routers"):
+            mine.routers.create("router", networks=[network])
+            mine.security_groups.create("open")
+        volume = mine.volumes.create("data", size_gib=1)
+        mine.snapshots.create("copy", volume=volume)
+        status, checks = doctor(profile)
+    assert status == 0, checks
+    assert checks["libvirt.records"]["level"] == "ok", checks["libvirt.records"]
+    assert checks["libvirt.records"]["details"]["count"] >= 9
+    assert checks["libvirt.networks"]["details"]["ours"] >= 1
 
 
 @pytest.mark.usefixtures("cloud")
