@@ -6,7 +6,9 @@ It only looks: a pool that is not there yet is not made.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import Future
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,7 +28,10 @@ from cloudkit_libvirt.record_bytes import Damaged, Unfinished, decode
 from cloudkit_libvirt.virt_type import judge
 from cloudkit_libvirt.xml_tree import parse
 
+OPEN_TIMEOUT_S = 30.0
+
 _NEEDED = (Need.CLOUD,)
+_HANGS_HINT = "Its daemon hangs: `sudo systemctl restart libvirtd` ends that; servers go on running meanwhile."
 _SHOWN = 8
 """So many names are shown to people; programs get all."""
 _LEAST_FREE, _AMPLE_FREE = 1 << 30, 10 << 30
@@ -43,7 +48,10 @@ def examine(request: OpenRequest) -> Iterator[Check]:
         return
     ensure_event_loop()
     try:
-        virt = libvirt.open(uri)
+        virt = _open(uri)
+    except TimeoutError:
+        yield _no_connection(uri, f"{_shown(uri)} accepts a connection and does not answer", _HANGS_HINT)
+        return
     except libvirt.libvirtError as error:
         refused = errors.translate(error, lambda: None)
         yield _no_connection(uri, f"{_shown(uri)}: {refused.message} ({refused.fault})", refused.hint)
@@ -54,6 +62,20 @@ def examine(request: OpenRequest) -> Iterator[Check]:
         yield _lost(error)
     finally:
         virt.close()
+
+
+def _open(uri: str) -> Any:
+    """Connect; raises TimeoutError where libvirt itself would wait for ever."""
+    attempt: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            attempt.set_result(libvirt.open(uri))
+        except BaseException as error:
+            attempt.set_exception(error)
+
+    threading.Thread(target=run, name="cloudkit-doctor-open", daemon=True).start()
+    return attempt.result(OPEN_TIMEOUT_S)
 
 
 def _no_connection(uri: str, summary: str, hint: str) -> Check:

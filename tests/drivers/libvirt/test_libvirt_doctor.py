@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,18 @@ def test_a_libvirt_that_does_not_answer(tmp_path: Path, capfd: pytest.CaptureFix
     assert "libvirtd" in check.hint
     assert str(check.details["uri"]) == "qemu+unix:///system"
     assert capfd.readouterr().err == ""
+
+
+def test_a_libvirt_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "OPEN_TIMEOUT_S", 0.2)
+    # The path of a Unix socket has at most 107 characters.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{folder}/s")
+        server.listen()
+        (check,) = look(f"qemu+unix:///system?socket={folder}/s").values()
+    assert check.level is Level.FAIL
+    assert "does not answer" in check.summary
+    assert "restart" in check.hint
 
 
 def test_a_profile_that_names_no_libvirt() -> None:
