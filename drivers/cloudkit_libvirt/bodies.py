@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, ClassVar
 
 from cloudkit.types import EMPTY_MAP, FrozenMap, Kind, Mark, MemberStatus, Spec, Visibility
+from cloudkit_libvirt import DEFAULT_TYPE
 
 _FILE = re.compile(r"|\.[0-9a-f]{8}")
 
@@ -351,12 +352,13 @@ class VolumeBody(Body):
     Attributes:
         pool: the name of libvirt's pool that it is in; None for the one that has the records.
         file: the end of its storage volume's name; another one after each restore.
+        growing_gib: what it is being extended to.
     """
 
     kind: ClassVar[Kind] = Kind.VOLUME
 
     size_gib: int
-    volume_type: str = "default"
+    volume_type: str = DEFAULT_TYPE
     pool: str | None = None
     file: str = ""
     bootable: bool = False
@@ -366,6 +368,7 @@ class VolumeBody(Body):
     metadata: FrozenMap = EMPTY_MAP
     plug: Plug | None = None
     restore: Restore | None = None
+    growing_gib: int | None = None
 
     def __post_init__(self) -> None:
         """See Body."""

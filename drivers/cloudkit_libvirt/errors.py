@@ -57,6 +57,8 @@ _UNREACHABLE_HINT = (
     "Check that libvirtd (or virtqemud) runs: `systemctl start libvirtd`; that the URI is right; and that this "
     "user may use the socket (group libvirt)."
 )
+_DISK_IN_USE = "Is another process using the image"
+"""QEMU's words, of a guest and of qemu-img alike, for a file that another QEMU has locked."""
 _QEMU_ENDED = ("process exited while connecting to monitor", "unexpectedly closed the monitor")
 _QEMU_HINT = "Its own words tell why. Where they speak of KVM, this host's cannot run guests: set virt_type=qemu."
 _AUTH_HINT = "Add the user to the group libvirt, or use a URI with credentials that libvirt accepts."
@@ -108,6 +110,8 @@ def _of_libvirt(error: libvirt.libvirtError) -> CloudError:
         return unreachable(error)
     if is_pool_busy(error):
         return Busy("the pool is being written to", driver="libvirt", fault=text)
+    if _DISK_IN_USE in text:
+        return Busy("the disk is being copied or written to", driver="libvirt", fault=text)
     if "Cannot allocate memory" in text:
         return QuotaExceeded(
             "the host has not enough memory", driver="libvirt", fault=text, hint="Stop or delete servers."

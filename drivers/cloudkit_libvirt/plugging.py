@@ -23,6 +23,7 @@ from cloudkit_libvirt.xml_tree import to_text
 
 _CAN_BE_PLUGGED = (ServerStatus.ACTIVE, ServerStatus.PAUSED, ServerStatus.SHUTOFF, ServerStatus.VERIFY_RESIZE)
 """As in Nova. In any other status libvirt would change the domain's definition alone, and the guest go on without."""
+_PLUGGED_IN = (VolumeStatus.IN_USE, VolumeStatus.ATTACHING, VolumeStatus.DETACHING, VolumeStatus.EXTENDING)
 # vda is the root disk.
 _DEVICES = tuple(f"vd{chr(letter)}" for letter in range(ord("b"), ord("z") + 1))
 
@@ -60,9 +61,7 @@ class PluggableVolumes(Volumes):
                 f"the volume {record.body.name!r} is not attached to this server", driver="libvirt", resource=id
             )
         # A disk that is half in or half out is pulled out again, as its client may have died.
-        require_state(
-            self._context, record, view, VolumeStatus.IN_USE, VolumeStatus.ATTACHING, VolumeStatus.DETACHING
-        )
+        require_state(self._context, record, view, *_PLUGGED_IN)
         if plug.device == domain_xml.ROOT_DEVICE:
             raise InvalidState(
                 f"the volume {record.body.name!r} is the server's root disk",
@@ -75,26 +74,27 @@ class PluggableVolumes(Volumes):
         self._let_go(id, server_id)
 
     def extend(self, id: str, size_gib: int) -> None:
-        """Grow it, also under a running guest."""
-        record = self._own(id)
-        if size_gib <= record.body.size_gib:
-            raise InvalidRequest(
-                f"the volume has {record.body.size_gib} GiB already; it can only grow", driver="libvirt", resource=id
-            )
-        plug = require_state(
-            self._context, record, self._context.records.view(), VolumeStatus.AVAILABLE, VolumeStatus.IN_USE
-        ).plug
-        domain = self._context.domains.find(plug.server_id) if plug else None
-        place = volume_place(self._context, record)
-        with place.pool.telling_when_full():
-            if plug and plug.device and domain is not None and domain.isActive():
-                domain.blockResize(plug.device, size_gib * GIB, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
-            else:
-                place.pool.resize(place.name, size_gib * GIB)
-        # Where a full pool has no room for the record, the same call later finds the disk grown, and goes on.
-        self._context.records.change(
-            VolumeBody, id, lambda body: replace(body, size_gib=size_gib, updated_at=now_text())
-        )
+        """Grow it, also under a running guest.
+
+        What it grows to is noted first: QEMU would shrink the disk again for the later one of two that grow it.
+        """
+        self._own(id)
+
+        def begin(body: VolumeBody) -> VolumeBody:
+            if size_gib <= body.size_gib:
+                raise InvalidRequest(
+                    f"the volume has {body.size_gib} GiB already; it can only grow", driver="libvirt", resource=id
+                )
+            if body.growing_gib != size_gib:
+                view = self._context.records.view()
+                volume = view.get(VolumeBody, id)
+                require_state(self._context, volume, view, VolumeStatus.AVAILABLE, VolumeStatus.IN_USE)
+            return replace(body, growing_gib=size_gib, updated_at=now_text())
+
+        record = self._context.records.change(VolumeBody, id, begin)
+        with undoing(lambda: self._end_growth(id, size_gib, record.body.size_gib)):
+            grown_gib = self._grow(record, size_gib * GIB)
+        self._end_growth(id, size_gib, grown_gib)
 
     # -- parts
 
@@ -105,6 +105,32 @@ class PluggableVolumes(Volumes):
             return replace(body, plug=alter(body.plug), updated_at=now_text())
 
         return self._context.records.change(VolumeBody, id, change)
+
+    def _grow(self, record: Record[VolumeBody], size_bytes: int) -> int:
+        """Make the disk at least as large; returns its size in GiB, as it may be larger after a death of a client."""
+        plug = live_plug(self._context, self._context.records.view(), record)
+        domain = self._context.domains.find(plug.server_id) if plug else None
+        place = volume_place(self._context, record)
+        with place.pool.telling_when_full():
+            if plug and plug.device and domain is not None and domain.isActive():
+                size_before: int = domain.blockInfo(plug.device)[0]
+                if size_before < size_bytes:
+                    domain.blockResize(plug.device, size_bytes, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+            else:
+                size_before = place.pool.capacity_bytes(place.name)
+                if size_before < size_bytes:
+                    place.pool.resize(place.name, size_bytes)
+        return -(-max(size_before, size_bytes) // GIB)
+
+    def _end_growth(self, id: str, growing_gib: int, size_gib: int) -> None:
+        """Note the size of a volume that was to grow, unless another client has done so."""
+
+        def end(body: VolumeBody) -> VolumeBody:
+            if body.growing_gib != growing_gib:
+                return body
+            return replace(body, growing_gib=None, size_gib=size_gib, updated_at=now_text())
+
+        self._context.records.change(VolumeBody, id, end)
 
     def _pluggable_domain(self, server_id: str, verb: str) -> libvirt.virDomain:
         """The domain of a server whose disks can be changed; raises InvalidState."""

@@ -65,6 +65,10 @@ class Pool:
         """Bytes that the volume takes on the host's disk, as last refreshed."""
         return int(self._find(name).info()[2])
 
+    def capacity_bytes(self, name: str) -> int:
+        """Bytes of the disk that the volume is."""
+        return int(self._find(name).info()[1])
+
     def xml(self, name: str) -> str:
         """Libvirt's description."""
         volume = self._find(name)

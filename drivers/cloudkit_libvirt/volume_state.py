@@ -25,6 +25,7 @@ _PLUGGED = {
 _HINTS = {
     VolumeStatus.IN_USE: "Detach it first.",
     VolumeStatus.BACKING_UP: "Wait for the backup; where whoever took it has died, delete the backup.",
+    VolumeStatus.EXTENDING: "Wait for it; where whoever began it has died, extend it to the same size again.",
     VolumeStatus.RESTORING_BACKUP: "Wait for the restore; where whoever began it has died, begin it again.",
 }
 
@@ -52,6 +53,8 @@ def state_of(context: Context, record: Record[VolumeBody], view: View, busy: fro
         return VolumeState(VolumeStatus.BACKING_UP, "backing up", plug)
     if body.restore is not None:
         return VolumeState(VolumeStatus.RESTORING_BACKUP, "restoring", plug)
+    if body.growing_gib is not None:
+        return VolumeState(VolumeStatus.EXTENDING, "extending", plug)
     if plug is not None:
         return VolumeState(_PLUGGED[plug.phase], plug.phase.value, plug)
     return VolumeState(VolumeStatus.AVAILABLE, body.phase.value)

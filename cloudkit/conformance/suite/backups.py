@@ -20,6 +20,13 @@ BAD_BACKUPS: dict[str, dict[str, Any]] = {
 }
 
 
+def attached(lab: Lab, cloud: Cloud) -> Volume:
+    """A volume in a running server."""
+    volume = lab.volume(cloud)
+    cloud.volumes.attach(volume, lab.server(cloud))
+    return cloud.volumes.get(volume)
+
+
 @needs("backups")
 class TestBackups(Conformance):
     def test_create_returns_it_available(self, lab: Lab, cloud: Cloud) -> None:
@@ -80,14 +87,14 @@ class TestBackups(Conformance):
 
     @needs("volumes.attach")
     def test_an_attached_volume_needs_force(self, lab: Lab, cloud: Cloud) -> None:
-        volume = self.attached(lab, cloud)
+        volume = attached(lab, cloud)
         with pytest.raises(InvalidState):
             cloud.backups.create(lab.name("backup"), volume=volume)
         assert list(cloud.backups.list(volume_id=volume.id)) == []
 
     @needs("volumes.attach", "backups.create:force")
     def test_with_force_an_attached_volume_gives_one(self, lab: Lab, cloud: Cloud) -> None:
-        volume = self.attached(lab, cloud)
+        volume = attached(lab, cloud)
         assert cloud.backups.create(lab.name("backup"), volume=volume, force=True).status == "available"
         assert cloud.volumes.wait(volume, "in-use").attachments == volume.attachments
 
@@ -99,17 +106,11 @@ class TestBackups(Conformance):
     @needs("volumes.attach")
     def test_an_attached_volume_is_not_written_over(self, lab: Lab, cloud: Cloud) -> None:
         backup = cloud.backups.create(lab.name("backup"), volume=lab.volume(cloud))
-        volume = self.attached(lab, cloud)
+        volume = attached(lab, cloud)
         with pytest.raises(InvalidState):
             cloud.backups.restore(backup, volume)
         assert cloud.volumes.get(volume) == volume
         assert cloud.backups.get(backup).status == "available"
-
-    def attached(self, lab: Lab, cloud: Cloud) -> Volume:
-        """A volume in a running server."""
-        volume = lab.volume(cloud)
-        cloud.volumes.attach(volume, lab.server(cloud))
-        return cloud.volumes.get(volume)
 
     # ---------------------------------------------------------------- restoring
 

@@ -133,6 +133,17 @@ class TestVolumes(Conformance):
         assert cloud.volumes.get(volume) == volume
 
 
+def check_that_disks_stay(cloud: Cloud, server: Server, inside: Volume, outside: Volume) -> None:
+    """What is in stays in, what is outside stays outside."""
+    before = cloud.volumes.get(inside)
+    with pytest.raises(InvalidState):
+        cloud.volumes.attach(outside, server)
+    with pytest.raises(InvalidState):
+        cloud.volumes.detach(inside, server)
+    assert cloud.volumes.get(inside) == before
+    assert cloud.volumes.get(outside).status == "available"
+
+
 @needs("volumes.attach")
 class TestAttach(Conformance):
     def test_attach_returns_it_in_use(self, lab: Lab, cloud: Cloud) -> None:
@@ -249,6 +260,16 @@ class TestAttach(Conformance):
             other.volumes.attach(lab.volume(other), server.id)
         assert cloud.volumes.get(volume).status == "available"
 
+    @needs("servers.create:boot_volume_id", "volumes.create:image_id")
+    def test_the_disk_that_a_server_boots_from_stays_in_it(self, lab: Lab, cloud: Cloud) -> None:
+        volume = lab.volume(cloud, image=lab.image)
+        server = lab.server(cloud, image=None, boot_volume=volume)
+        with pytest.raises(InvalidState):
+            cloud.volumes.detach(volume, server)
+        with pytest.raises(InUse):
+            cloud.volumes.delete(volume)
+        assert cloud.volumes.get(volume).status == "in-use"
+
     @needs("servers.pause")
     def test_a_paused_server_takes_it(self, lab: Lab, cloud: Cloud) -> None:
         server, volume = cloud.servers.pause(lab.server(cloud)), lab.volume(cloud)
@@ -260,7 +281,7 @@ class TestAttach(Conformance):
         server, inside, outside = lab.server(cloud), lab.volume(cloud), lab.volume(cloud)
         cloud.volumes.attach(inside, server)
         cloud.servers.suspend(server)
-        self.refuses_any_change(cloud, server, inside, outside)
+        check_that_disks_stay(cloud, server, inside, outside)
 
     @needs("servers.lock")
     def test_a_locked_server_neither_takes_it_nor_gives_it_back(self, lab: Lab, cloud: Cloud) -> None:
@@ -268,7 +289,7 @@ class TestAttach(Conformance):
         cloud.volumes.attach(inside, server)
         cloud.servers.lock(server)
         try:
-            self.refuses_any_change(cloud, server, inside, outside)
+            check_that_disks_stay(cloud, server, inside, outside)
         finally:
             cloud.servers.unlock(server)
 
@@ -277,17 +298,7 @@ class TestAttach(Conformance):
         server, inside, outside = lab.server(cloud), lab.volume(cloud), lab.volume(cloud)
         cloud.volumes.attach(inside, server)
         cloud.servers.rescue(server)
-        self.refuses_any_change(cloud, server, inside, outside)
-
-    def refuses_any_change(self, cloud: Cloud, server: Server, inside: Volume, outside: Volume) -> None:
-        """What is in stays in, what is outside stays outside."""
-        before = cloud.volumes.get(inside)
-        with pytest.raises(InvalidState):
-            cloud.volumes.attach(outside, server)
-        with pytest.raises(InvalidState):
-            cloud.volumes.detach(inside, server)
-        assert cloud.volumes.get(inside) == before
-        assert cloud.volumes.get(outside).status == "available"
+        check_that_disks_stay(cloud, server, inside, outside)
 
     @needs("servers.resize")
     @pytest.mark.parametrize("end", ["confirm_resize", "revert_resize"])

@@ -52,6 +52,7 @@ from cloudkit.types import (
 from cloudkit_libvirt.blobs import BlobExists, MemoryBlobs
 from cloudkit_libvirt.bodies import Plug, PlugPhase, VolumeBody
 from cloudkit_libvirt.plugging import PluggableVolumes
+from cloudkit_libvirt.pool import Pool
 
 Left = Callable[[], list[str]]
 
@@ -533,6 +534,48 @@ class TestVolumes:
         with pytest.raises(InvalidState, match="SUSPENDED"):
             getattr(PluggableVolumes(driver._context, "default"), verb)(volume.id, server.id)
         assert driver.volume.volumes.get(volume.id) == before
+
+    def test_a_volume_grows_for_one_at_a_time(self, driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        volumes, id = PluggableVolumes(driver._context, "default"), driver.volume.volumes.create(volume_spec()).id
+        asked: list[int] = []
+
+        def resize(self: Pool, name: str, capacity_bytes: int) -> None:
+            asked.append(capacity_bytes >> 30)
+            assert volumes.get(id).status is VolumeStatus.EXTENDING
+            for refused in (
+                lambda: volumes.extend(id, 3),
+                lambda: volumes.extend(id, 9),
+                lambda: driver.volume.snapshots.create(SnapshotSpec(name="s", mark=volume_spec().mark, volume_id=id)),
+            ):
+                with pytest.raises(InvalidState, match="extending"):
+                    refused()
+
+        monkeypatch.setattr(Pool, "resize", resize)
+        volumes.extend(id, 5)
+        assert (volumes.get(id).status, volumes.get(id).size_gib, asked) == (VolumeStatus.AVAILABLE, 5, [5])
+
+        def full(self: Pool, name: str, capacity_bytes: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(Pool, "resize", full)
+        with pytest.raises(OSError, match="No space"):
+            volumes.extend(id, 7)
+        assert (volumes.get(id).status, volumes.get(id).size_gib) == (VolumeStatus.AVAILABLE, 5)
+
+    def test_who_died_while_a_volume_grew_is_followed_by_the_same_call(
+        self, driver: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        volumes, id = PluggableVolumes(driver._context, "default"), driver.volume.volumes.create(volume_spec()).id
+        driver._context.records.change(VolumeBody, id, lambda body: replace(body, growing_gib=4))
+        assert volumes.get(id).status is VolumeStatus.EXTENDING
+        with pytest.raises(InvalidState, match="extending") as raised:
+            volumes.extend(id, 3)
+        assert "same size" in raised.value.hint
+        # It has grown already, or more than that by another hand: it never shrinks.
+        monkeypatch.setattr(Pool, "capacity_bytes", lambda *_: 6 << 30)
+        volumes.extend(id, 4)
+        assert (volumes.get(id).status, volumes.get(id).size_gib) == (VolumeStatus.AVAILABLE, 6)
+        volumes.delete(id)
 
     def test_limits(self, driver: Any) -> None:
         driver.volume.volumes.create(volume_spec(size_gib=3))

@@ -264,6 +264,13 @@ class TestErrors:
         assert isinstance(translated, Busy)
         assert translated.retryable
 
+    def test_a_disk_that_is_being_copied_is_worth_another_try(self) -> None:
+        text = """internal error: process exited while connecting to monitor: Failed to get "write" lock
+            Is another process using the image [/pool/ck-1.volume]?"""
+        translated = translate(self.error(1, text), lambda: None)
+        assert isinstance(translated, Busy)
+        assert translated.retryable
+
     def test_a_cloud_error_stays(self) -> None:
         error = NotFound("x")
         assert translate(error, lambda: None) is error

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import libvirt  # type: ignore[import-untyped, unused-ignore]
 import pytest
 from bed import LibvirtBed
 from conftest import Guest
@@ -91,6 +92,14 @@ def test_the_end_of_a_grown_disk_is_the_guests(guest: Guest, shell: Shell) -> No
     shell.run(f"echo end | dd of={device} bs=1M seek=2047 conv=fsync,notrunc", check=True)
     assert shell.run(f"dd if={device} bs=1M skip=2047 count=1 | head -c 3", check=True).stdout == "end"
     assert read(shell, device) == "kept"
+
+
+def test_a_disk_that_has_grown_by_another_hand_does_not_shrink(guest: Guest, shell: Shell) -> None:
+    volume, disk, device = plugged(guest, shell)
+    domain = guest.cloud.native.lookupByUUIDString(guest.server.id)
+    domain.blockResize(disk.device_hint.removeprefix("/dev/"), 3 * GIB, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+    assert guest.cloud.volumes.extend(volume, 2).size_gib == 3
+    assert f"{3 * GIB} bytes" in shell.run(f"fdisk -l {device}", check=True).stdout
 
 
 def test_a_server_whose_disk_grew_while_it_was_suspended_goes_on(guest: Guest) -> None:
@@ -201,7 +210,7 @@ def test_a_copy_that_does_not_fit_leaves_nothing(bed: LibvirtBed, guest: Guest, 
         cloud.volumes.create("c", size_gib=1, source_volume=volume)
 
 
-def test_a_disk_that_cannot_be_noted_as_grown_is_grown_by_the_same_call_later(bed: LibvirtBed) -> None:
+def test_a_full_pool_grows_no_disk_and_makes_none(bed: LibvirtBed) -> None:
     with bed.restrict_pool(4) as folder, connect(bed, pool="small", pool_path=str(folder)) as cloud:
         with deleting_all(cloud):
             volume = cloud.volumes.create("data", size_gib=1)

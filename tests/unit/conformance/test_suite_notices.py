@@ -17,7 +17,7 @@ from cloudkit.conformance import Target, suite
 from cloudkit.conformance.lab import Lab
 from cloudkit.errors import CloudError
 from cloudkit.types import Kind, Quota, ServerStatus, VolumeStatus
-from cloudkit_fake import derived
+from cloudkit_fake import backups, cloud, derived, volumes
 from cloudkit_fake.collections import FakeCollection
 from cloudkit_fake.driver import FakeDriver
 from cloudkit_fake.images import Images
@@ -67,6 +67,14 @@ def fault(
     return Fault(owner, attribute, alter, test, arguments)
 
 
+def vanish_with_backups(fake: Any, kind: Kind, id: str) -> None:
+    for backup in fake.state.all(Kind.BACKUP):
+        if backup.volume_id == id:
+            fake.state.remove(Kind.BACKUP, backup.id)
+    VANISH(fake, kind, id)
+
+
+VANISH = cloud.vanish
 VALUES, LIFE, ADDRESSES = suite.TestEveryKind, suite.TestServerLife, suite.TestAddresses
 
 FAULTS = {
@@ -179,6 +187,45 @@ FAULTS = {
         "create",
         lambda method: lambda self, spec: method(self, replace(spec, metadata=cloudkit.FrozenMap())),
         suite.TestVolumes.test_its_metadata_are_kept,
+    ),
+    "a suspended server gives its disk back": fault(
+        volumes,
+        "_require_calm",
+        instead(lambda _: None),
+        suite.TestAttach.test_a_suspended_server_neither_takes_it_nor_gives_it_back,
+    ),
+    "a clone is not bootable": fault(
+        Volumes,
+        "_origin",
+        result(lambda origin: replace(origin, bootable=False)),
+        suite.TestClones.test_what_is_bootable_has_clones_that_are,
+    ),
+    "a clone may be smaller": fault(
+        volumes, "_check_larger", instead(lambda *_: None), suite.TestClones.test_one_that_is_smaller_is_refused
+    ),
+    "two volume types are the default": fault(
+        Volumes,
+        "types",
+        result(lambda types: tuple(replace(each, default=True) for each in types)),
+        suite.TestVolumeTypes.test_one_of_them_is_the_default,
+    ),
+    "a backup is written over a disk that is attached": fault(
+        backups,
+        "require_status",
+        instead(lambda *_: None),
+        suite.TestBackups.test_an_attached_volume_is_not_written_over,
+    ),
+    "a backup goes with its volume": fault(
+        cloud,
+        "vanish",
+        instead(vanish_with_backups),
+        suite.TestBackups.test_it_outlives_its_volume,
+    ),
+    "a restored volume has no mark": fault(
+        FakeCollection,
+        "_common",
+        result(lambda fields: fields | {"mark": replace(fields["mark"], scope=None)}),
+        suite.TestBackups.test_a_new_volume_belongs_to_the_scope_and_has_the_name_that_is_asked_for,
     ),
     "a volume shrinks": fault(
         Volumes,
