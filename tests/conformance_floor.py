@@ -22,7 +22,6 @@ _EVERYWHERE = frozenset(
         "servers.create:tags",
         "servers.create:user_data",
         "snapshots",
-        "backups",
         "volumes.types",
         "volumes.update",
         "volumes.create:availability_zone",
@@ -50,7 +49,6 @@ _WITH_GUESTS = frozenset(
         "volumes.attach",
         "volumes.extend",
         "snapshots.create:force",
-        "backups.create:force",
     }
 )
 _ROUTED = frozenset(
@@ -63,16 +61,19 @@ _ROUTED = frozenset(
         "ports.create:security_group_ids",
     }
 )
+# OpenStack has them where the service cinder-backup runs.
+_BACKED_UP = frozenset({"backups"})
+_BACKED_UP_LIVE = frozenset({"backups.create:force"})
 _WATCHED = frozenset({"servers.console", "servers.samples"})
 
 FLOOR = {
     "fake": CAPABILITIES,
-    "libvirt system": _EVERYWHERE | _WITH_GUESTS | _ROUTED | _WATCHED,
-    "libvirt test": _EVERYWHERE,
+    "libvirt system": _EVERYWHERE | _WITH_GUESTS | _ROUTED | _WATCHED | _BACKED_UP | _BACKED_UP_LIVE,
+    "libvirt test": _EVERYWHERE | _BACKED_UP,
     "OpenStack": _EVERYWHERE | _WITH_GUESTS | _ROUTED,
 }
 
 NEVER = {
     # A simulated machine has no guest, and its volumes hold no bytes.
-    "libvirt test": (_WITH_GUESTS | _WATCHED) - {"servers.create:inject_host_key"},
+    "libvirt test": (_WITH_GUESTS | _WATCHED | _BACKED_UP_LIVE) - {"servers.create:inject_host_key"},
 }
