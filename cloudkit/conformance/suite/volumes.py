@@ -94,6 +94,13 @@ class TestVolumes(Conformance):
             lab.volume(cloud, image=image)
         assert lab.volume(cloud, image=image, size_gib=2).size_gib == 2
 
+    @needs("volumes.create:image_id", "images.create")
+    def test_one_of_an_image_outlives_it(self, lab: Lab, cloud: Cloud) -> None:
+        image = cloud.images.upload(lab.name("image"), data=bytes(512))
+        volume = lab.volume(cloud, image=image)
+        cloud.images.delete(image)
+        assert cloud.volumes.get(volume) == volume
+
     @needs("volumes.create:image_id")
     def test_an_unknown_image_is_not_found(self, lab: Lab) -> None:
         before = lab.inventory()
