@@ -17,7 +17,8 @@ ROUTED = {"host_network": "on", "external_cidr": ""}
 """The external network is made by the fixture, as the bed must be left empty."""
 
 
-@pytest.fixture(scope="session")
+# Not of the session, so that its network is gone before the next module.
+@pytest.fixture(scope="module")
 def conformance_target() -> Generator[Target]:
     bed = current_bed()
     with connect(bed, **ROUTED) as admin, admin.scope("external") as mine:
