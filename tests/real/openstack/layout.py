@@ -49,6 +49,7 @@ FOLDERS = (
     "data/glance-staging",
     "data/glance-tasks",
     "data/nova/instances",
+    "data/cinder/backups",
     "data/cinder/volumes",
     "data/neutron",
     "data/locks",

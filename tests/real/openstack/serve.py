@@ -119,6 +119,17 @@ def cinder_scheduler(layout: Layout) -> Any:
     return _cinder_worker(layout, "cinder-scheduler").create(binary="cinder-scheduler")
 
 
+def cinder_backup(layout: Layout) -> Any:
+    service = _cinder_worker(layout, "cinder-backup")
+    from cinder import utils
+    from cinder.cmd import backup  # noqa: F401 - registers options
+
+    semaphore = utils.semaphore_factory(0, 1)
+    return service.create(
+        binary="cinder-backup", coordination=True, service_name="backup", process_number=1, semaphore=semaphore
+    )
+
+
 def _cinder_worker(layout: Layout, name: str) -> Any:
     sys.argv = [name, "--config-file", str(layout / "etc/cinder/cinder.conf")]
     from cinder import monkey_patch
@@ -238,7 +249,7 @@ PROGRAMS = {
     "neutron-dhcp-agent": ("etc/neutron/agent.conf",),
     "neutron-l3-agent": ("etc/neutron/agent.conf",),
 }
-WORKERS = {"cinder-volume": cinder_volume, "cinder-scheduler": cinder_scheduler}
+WORKERS = {"cinder-volume": cinder_volume, "cinder-scheduler": cinder_scheduler, "cinder-backup": cinder_backup}
 
 
 def main(folder: str, name: str) -> None:

@@ -99,7 +99,7 @@ INFRASTRUCTURE = (
     Service("rabbitmq", _rabbitmq, _listens("rabbitmq"), _rabbitmq_variables),
 )
 APIS = tuple(map(_python_service, ("keystone", "glance", "placement", "nova", "neutron", "cinder")))
-WORKERS = tuple(map(_python_service, ("cinder-volume", "cinder-scheduler")))
+WORKERS = tuple(map(_python_service, ("cinder-volume", "cinder-scheduler", "cinder-backup")))
 
 
 def stages(layout: Layout) -> Sequence[Sequence[Service]]:

@@ -24,6 +24,7 @@ def write_settings(layout: Layout) -> None:
         "cinder/cinder.conf": _cinder(layout),
     }
     if layout.guests is not None:
+        files["neutron/agent.conf"] = _bus(layout)
         for name, sections in guest_settings(layout).items():
             files[name] = _merged(files.get(name, {}), sections)
     for name, sections in files.items():
@@ -182,6 +183,11 @@ def _cinder(layout: Layout) -> Sections:
             "default_volume_type": "__DEFAULT__",
             "scheduler_driver_init_wait_time": 5,
             "glance_api_servers": layout.url("glance"),
+            "backup_driver": "cinder.backup.drivers.posix.PosixBackupDriver",
+            "backup_posix_path": layout / "data/cinder/backups",
+            # Its default reads 2 GB of a volume into memory at once, and takes a second for each 0.3 GB of zeros.
+            "backup_file_size": 32 << 20,
+            "backup_compression_algorithm": "zstd",
         },
         "file": {
             "volume_driver": "cloudkit_bed.volume.FileDriver",

@@ -15,6 +15,7 @@ LISTS = {
     "image": "Name",
     "volume": "Name",
     "volume snapshot": "Name",
+    "volume backup": "Name",
     "network": "Name",
     "router": "Name",
     "floating ip": "Floating IP Address",
@@ -149,6 +150,18 @@ def test_volume_from_snapshot(demo: OpenStackCommand) -> None:
     demo.run("volume snapshot delete snapshot")
     until(lambda: not demo.names("volume snapshot"), "the snapshot is gone")
     demo.run("volume delete first")
+
+
+def test_volume_is_backed_up_and_restored(demo: OpenStackCommand) -> None:
+    demo.run("volume create --size 1 lost")
+    demo.wait("volume", "lost", "available")
+    demo.run("volume backup create --name backup lost")
+    demo.wait("volume backup", "backup", "available")
+    demo.run("volume delete lost")
+    demo.run("volume backup restore backup found")
+    demo.wait("volume", "found", "available")
+    demo.run("volume delete found")
+    demo.run("volume backup delete backup")
 
 
 def test_server_boots_from_volume(demo: OpenStackCommand, image: Path, network: str) -> None:
