@@ -98,7 +98,8 @@ class OpenStackBed:
 
     def log_tail(self, service: str, size: int = 4000) -> str:
         """Return the end of a service's log."""
-        return (self.folder / f"log/{service}.log").read_text(errors="replace")[-size:]
+        log = self.folder / f"log/{service}.log"
+        return log.read_text(errors="replace")[-size:] if log.exists() else "it has no log"
 
     def control(self, *arguments: str) -> str:
         """Do a verb of `services.py` inside the pod and return what it prints."""
