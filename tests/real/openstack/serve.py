@@ -158,8 +158,10 @@ def execute(layout: Layout, name: str) -> None:
     await_peers(layout, "keystone", "placement", "nova", "neutron")
     if name.endswith("-agent"):
         await_queues(layout, "neutron", ("q-plugin", "q-reports-plugin", "q-l3-plugin"))
-    program = str(layout.environment / "bin" / name)
-    os.execv(program, [program, *(f"--config-file={layout / file}" for file in PROGRAMS[name])])
+    program = [str(layout.environment / "bin" / name)]
+    if name == "nova-compute":
+        program = [sys.executable, "-m", "cloudkit_bed.guests_compute"]
+    os.execv(program[0], [*program, *(f"--config-file={layout / file}" for file in PROGRAMS[name])])
 
 
 def await_queues(layout: Layout, vhost: str, queues: tuple[str, ...]) -> None:

@@ -76,13 +76,16 @@ def test_guest_is_the_one_that_was_made(demo: OpenStackCommand, guest: Guest) ->
     assert "boot finished" in demo.run("console log show guest")
 
 
-def test_volume_comes_and_goes(demo: OpenStackCommand, guest: Guest) -> None:
+def test_volume_comes_grows_and_goes(demo: OpenStackCommand, guest: Guest) -> None:
     demo.run("volume create --size 1 guest")
     demo.wait("volume", "guest", "available")
     demo.run("server add volume guest guest")
     until(lambda: "vdb" in guest.run("ls /sys/block"), "the guest has the disk")
     demo.wait("volume", "guest", "in-use")
-    assert guest.run("cat /sys/block/vdb/size").strip() == str(2**30 // 512)
+    size = "cat /sys/block/vdb/size"
+    assert guest.run(size).strip() == str(2**30 // 512)
+    demo.run("--os-volume-api-version 3.42 volume set --size 2 guest")
+    until(lambda: guest.run(size).strip() == str(2**31 // 512), "the guest's disk has grown")
     demo.run("server remove volume guest guest")
     until(lambda: "vdb" not in guest.run("ls /sys/block"), "the guest has the disk no longer")
     demo.wait("volume", "guest", "available")
