@@ -28,11 +28,11 @@ def tell(bed: OpenStackBed) -> None:
 def show_status(bed: OpenStackBed) -> int:
     """Print what runs; return 1 when something is down."""
     status = bed.status()
-    for name, memory in status.items():
+    for name, memory in status.services_mb.items():
         print(f"{name:<25} {'down' if memory is None else f'{memory:5} MB'}")
-    print(f"{'in all':<25} {sum(memory or 0 for memory in status.values()):5} MB")
+    print(f"{'all processes':<25} {status.pod_mb:5} MB")
     tell(bed)
-    return int(None in status.values())
+    return int(bool(status.down))
 
 
 def main(arguments: list[str]) -> int:

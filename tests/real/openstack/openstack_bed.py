@@ -17,7 +17,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from command_line import progress, run_to_its_end
@@ -34,6 +35,19 @@ PRISTINE = ("mysql", "data", "etc/keystone")
 """What a bed is made of: its databases, Nova's identity of the node, Keystone's keys."""
 SOURCES = ("services.lock", "guest_settings.py", "initialise.py", "layout.py", "seed.py", "settings.py")
 """What the pristine copy depends on."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What runs of a bed: how much memory each service takes, without the processes that it starts, and all do."""
+
+    services_mb: Mapping[str, int | None]
+    pod_mb: int
+
+    @property
+    def down(self) -> list[str]:
+        """The services that do not run."""
+        return [name for name, memory in self.services_mb.items() if memory is None]
 
 
 class OpenStackBed:
@@ -82,17 +96,15 @@ class OpenStackBed:
         """Stop it and forget all that it knew; the next start is as new."""
         self.pod.remove()
 
-    def status(self) -> dict[str, int | None]:
-        """Return how much memory each service takes, in MB; None for those that are down."""
+    def status(self) -> Status:
+        """Tell what runs."""
         if not self.pod.running:
             raise BedError(f"the bed in {self.folder} does not run")
-        status: dict[str, int | None] = json.loads(self.control("status"))
-        return status
+        return Status(*json.loads(self.control("status")))
 
     def check(self) -> None:
         """Raise BedError with the end of its log for a service that has died."""
-        dead = [name for name, memory in self.status().items() if memory is None]
-        if dead:
+        if dead := self.status().down:
             logs = "\n".join(f"-- {name}:\n{self.log_tail(name)}" for name in dead)
             raise BedError(f"these services of the bed are down: {', '.join(dead)}\n{logs}")
 

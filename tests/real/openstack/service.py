@@ -87,11 +87,22 @@ def tail(layout: Layout, service: Service) -> str:
 
 
 def memory_mb(layout: Layout, service: Service) -> int | None:
-    """Return the proportional set size of the service's process; None when it does not run."""
+    """Return how much the service's first process takes; None when it does not run."""
     process = _process(layout, service)
-    if process is None or not process.alive:
-        return None
-    lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+    return _set_size_mb(process.pid) if process is not None and process.alive else None
+
+
+def pod_memory_mb() -> int:
+    """Return how much all processes of the pod take."""
+    return sum(_set_size_mb(int(entry.name)) for entry in Path("/proc").glob("[0-9]*"))
+
+
+def _set_size_mb(pid: int) -> int:
+    """Return the proportional set size of a process, which counts shared pages once; 0 when it has gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) // 1024
 
 

@@ -3,7 +3,8 @@
 python services.py FOLDER start|stop|kill|status [SERVICE …]
 
 `start` starts what does not run. A service that dies or does not become ready fails the command, with the end of
-its log. `status` prints one JSON object: service → megabytes of memory, null when it is down.
+its log. `status` prints a JSON list: an object, service → megabytes of memory, null when it is down; and how
+many all processes of the bed take.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "libvirt"))
 from guest_services import GUEST_HOST, GUEST_SERVICES
 from host_packages import BedError
 from layout import HERE, HOST, PORTS, Layout
-from service import Service, memory_mb, ready_file, start, stop
+from service import Service, memory_mb, pod_memory_mb, ready_file, start, stop
 
 RABBITMQ = Path("/usr/lib/rabbitmq/lib")
 
@@ -122,7 +123,7 @@ def stop_all(layout: Layout, names: Sequence[str] = (), number: signal.Signals =
 
 
 def status(layout: Layout) -> dict[str, int | None]:
-    """Return how much memory each service takes, in MB; None for those that do not run."""
+    """Return how much memory the first process of each service takes, in MB; None for those that do not run."""
     return {service.name: memory_mb(layout, service) for stage in stages(layout) for service in stage}
 
 
@@ -145,7 +146,7 @@ def main(arguments: list[str]) -> int:
         elif verb == "kill":
             stop_all(layout, names, signal.SIGKILL)
         else:
-            print(json.dumps(status(layout)))
+            print(json.dumps([status(layout), pod_memory_mb()]))
     except BedError as error:
         print(error, file=sys.stderr)
         return 1
