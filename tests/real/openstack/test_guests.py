@@ -45,6 +45,8 @@ def guest(demo: OpenStackCommand, tmp_path_factory: Any) -> Generator[Guest]:
     key = tmp_path_factory.mktemp("key") / "id"
     image = os.environ["CLOUDKIT_TEST_GUEST_IMAGE"]
     demo.run("keypair create --private-key {key} guest", key=key)
+    # The command writes it for all to read, and ssh would not take it.
+    key.chmod(0o600)
     demo.run("image create --disk-format qcow2 --container-format bare --file {path} guest", path=image)
     demo.run("network create guest")
     demo.run("subnet create --network guest --subnet-range 172.16.2.0/24 guest")
