@@ -18,7 +18,7 @@ import stat
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -294,10 +294,10 @@ def make_uefi_loader(config: Path, output: Path) -> None:
     run("grub-mkimage", "-O", "x86_64-efi", "-p", "/EFI/BOOT", "-c", config, "-o", output, *GRUB_MODULES)
 
 
-def make_boot_partition(image: Path, files: dict[str, Path]) -> None:
+def make_boot_partition(image: Path, files: dict[str, Path], size_mib: int = BOOT_MIB) -> None:
     """Write a bootable FAT file system with `files` to `image`."""
     with image.open("wb") as file:
-        file.truncate(BOOT_MIB * MIB)
+        file.truncate(size_mib * MIB)
     cylinder = FAT_HEADS * FAT_SECTORS_PER_TRACK * SECTOR
     env = {**os.environ, "MTOOLS_SKIP_CHECK": "1"}
     run(
@@ -305,7 +305,7 @@ def make_boot_partition(image: Path, files: dict[str, Path]) -> None:
         "-i",
         image,
         "-t",
-        str(BOOT_MIB * MIB // cylinder),
+        str(size_mib * MIB // cylinder),
         "-h",
         str(FAT_HEADS),
         "-n",
@@ -322,10 +322,10 @@ def make_boot_partition(image: Path, files: dict[str, Path]) -> None:
     run("syslinux", "--install", image, env=env)
 
 
-def make_root_partition(image: Path, root: Path) -> None:
+def make_root_partition(image: Path, root: Path, size_mib: int = ROOT_MIB, label: str = ROOT_LABEL) -> None:
     """Write an ext4 file system with the content of `root` to `image`."""
     with image.open("wb") as file:
-        file.truncate(ROOT_MIB * MIB)
+        file.truncate(size_mib * MIB)
     # Without journal and checksums a boot has less to read and to compute.
     run(
         "mke2fs",
@@ -339,9 +339,9 @@ def make_root_partition(image: Path, root: Path) -> None:
         "-m",
         "0",
         "-N",
-        "4096",
+        str(size_mib << 10 >> 4 if size_mib > ROOT_MIB else 4096),
         "-L",
-        ROOT_LABEL,
+        label,
         "-E",
         "root_owner=0:0,lazy_itable_init=0,nodiscard",
         "-d",
@@ -350,12 +350,12 @@ def make_root_partition(image: Path, root: Path) -> None:
     )
 
 
-def master_boot_record() -> bytes:
+def master_boot_record(boot_mib: int, root_mib: int) -> bytes:
     """Return the first sector: syslinux' boot code and the two partitions."""
     record = bytearray(SECTOR)
     code = MBR_CODE.read_bytes()[:440]
     record[: len(code)] = code
-    partitions = ((0x80, 0x0E, 1, BOOT_MIB), (0x00, 0x83, 1 + BOOT_MIB, ROOT_MIB))
+    partitions = ((0x80, 0x0E, 1, boot_mib), (0x00, 0x83, 1 + boot_mib, root_mib))
     for number, (flag, kind, start, size) in enumerate(partitions):
         # All boot code here addresses by sector number: the cylinder fields hold "out of range".
         struct.pack_into(
@@ -377,11 +377,11 @@ def make_disk(work: Path, boot: Path, root: Path, output: Path) -> None:
     """Join the partitions to one compressed qcow2 disk."""
     raw = work / "disk.raw"
     with raw.open("wb") as disk:
-        disk.write(master_boot_record())
+        disk.write(master_boot_record(*(part.stat().st_size // MIB for part in (boot, root))))
         disk.seek(MIB)
-        disk.write(boot.read_bytes())
-        disk.seek((1 + BOOT_MIB) * MIB)
-        disk.write(root.read_bytes())
+    for part, offset_mib in ((boot, 1), (root, 1 + boot.stat().st_size // MIB)):
+        run("dd", f"if={part}", f"of={raw}", "bs=1M", f"seek={offset_mib}", "conv=sparse,notrunc", "status=none")
+    run("truncate", "-s", str(MIB + boot.stat().st_size + root.stat().st_size), raw)
     run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", "-o", "compat=1.1", raw, output)
 
 
@@ -417,18 +417,24 @@ def build_key(packages: Iterable[Package]) -> str:
     return digest.hexdigest()[:16]
 
 
-def guest_image(cache: Path = DEFAULT_CACHE) -> Path:
-    """Return the path of the guest's disk, built now unless `cache` has the same one already."""
+def cached(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """Return the path of an image in `cache`, made now unless it is there."""
     cache.mkdir(parents=True, exist_ok=True)
-    packages = resolve_packages(read_list(GUEST / "packages.txt"))
-    image = cache / f"guest-{build_key(packages)}.qcow2"
+    image = cache / f"{name}.qcow2"
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not image.exists():
             unfinished = image.with_suffix(".unfinished")
-            build(packages, cache / "packages", unfinished)
+            make(unfinished)
             unfinished.replace(image)
     return image
+
+
+def guest_image(cache: Path = DEFAULT_CACHE) -> Path:
+    """Return the path of the guest's disk, built now unless `cache` has the same one already."""
+    packages = resolve_packages(read_list(GUEST / "packages.txt"))
+    name = f"guest-{build_key(packages)}"
+    return cached(cache, name, lambda output: build(packages, cache / "packages", output))
 
 
 def main() -> None:
