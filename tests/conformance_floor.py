@@ -16,6 +16,7 @@ _EVERYWHERE = frozenset(
         "servers.update",
         "server_groups",
         "servers.create:availability_zone",
+        "servers.create:boot_volume_id",
         "servers.create:description",
         "servers.create:metadata",
         "servers.create:server_group_id",

@@ -209,6 +209,7 @@ class Servers(Updatable[Server]):
     def rebuild(self, id: str, image_id: str) -> None:
         """ACTIVE, SHUTOFF or ERROR → REBUILD → ACTIVE (a stopped one stays stopped)."""
         server = self._own(id)
+        _refuse_boot_volume(server, "rebuilt")
         image = self._images.usable(image_id)
         if server.flavor_id is not None and (flavor := self._state.find(Kind.FLAVOR, server.flavor_id)) is not None:
             _check_fit(image, flavor)
@@ -224,9 +225,11 @@ class Servers(Updatable[Server]):
     @request
     def rescue(self, id: str, image_id: str | None) -> None:
         """ACTIVE, SHUTOFF or ERROR → RESCUE."""
+        server = self._own(id)
+        _refuse_boot_volume(server, "rescued")
         if image_id is not None:
             self._images.usable(image_id)
-        before = self._own(id).status
+        before = server.status
         self._go(id, (S.ACTIVE, S.SHUTOFF, S.ERROR), "rescuing", S.RESCUE, self._cloud.boot_seconds, meanwhile=before)
         self._cloud.end_guest(id)
 
@@ -400,6 +403,14 @@ def size_used(cloud: FakeCloud, project_id: str, name: str) -> int:
 
 def _is(status: ServerStatus) -> dict[str, Any]:
     return {"status": status, "native_status": status.value, "task": None}
+
+
+def _refuse_boot_volume(server: Server, verb: str) -> None:
+    # As Nova does, unless it is asked by a newer microversion and finds a driver and an image that can.
+    if server.image_id is None:
+        raise InvalidRequest(
+            f"the server {server.name!r} boots from a volume, and is not {verb}", driver="fake", resource=server.id
+        )
 
 
 def _locked(server: Server) -> InvalidState:

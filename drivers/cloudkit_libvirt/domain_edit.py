@@ -71,12 +71,11 @@ def begin_rescue(tree: Element, root_path: str, rescue: Element, server_id: str)
         root.remove(address)
         rescue.append(address)
     _set_target(root, _free_scsi_target(tree))
-    if root.find("serial") is None:
-        root.append(node("serial", text=server_id[:SERIAL_LENGTH]))
+    root.append(node("serial", text=server_id[:SERIAL_LENGTH]))
     devices.insert(place, rescue)
 
 
-def end_rescue(tree: Element, root_path: str, rescue_path: str, server_id: str) -> None:
+def end_rescue(tree: Element, root_path: str, rescue_path: str) -> None:
     """Put the root disk back in its place; done already is fine."""
     rescue = _find(tree, rescue_path)
     if rescue is None:
@@ -90,8 +89,7 @@ def end_rescue(tree: Element, root_path: str, rescue_path: str, server_id: str) 
     if address is not None:
         root.append(address)
     _set_target(root, _ROOT_TARGET)
-    serial = root.find("serial")
-    if serial is not None and serial.text == server_id[:SERIAL_LENGTH]:
+    for serial in root.findall("serial"):
         root.remove(serial)
     devices.remove(root)
     devices.remove(rescue)

@@ -61,6 +61,7 @@ _EVERYWHERE = frozenset(
         "limits",
         "all_projects",
         "servers.create:availability_zone",
+        "servers.create:boot_volume_id",
         "servers.create:description",
         "servers.create:inject_host_key",
         "servers.create:metadata",

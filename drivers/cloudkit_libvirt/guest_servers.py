@@ -17,7 +17,7 @@ from cloudkit_libvirt.places import Place
 from cloudkit_libvirt.plugged import Plugged
 from cloudkit_libvirt.samples import size_samples, usage_samples
 from cloudkit_libvirt.seed_network import tap_name
-from cloudkit_libvirt.server_build import console_name, disk_name, seed_name
+from cloudkit_libvirt.server_build import console_name, seed_name
 from cloudkit_libvirt.servers import Servers
 from cloudkit_libvirt.undo import undoing
 
@@ -87,8 +87,7 @@ class GuestServers(Servers):
         record = self._context.records.create(str(uuid.uuid4()), body)
         name = images.volume_name(record.id)
         with undoing(lambda: collection.discard(record.id)):
-            pool = self._context.pool
-            root = Place(pool, disk_name(id, server.body.layers - 1))
+            pool, (root, size_bytes) = self._context.pool, self._root(server)
             consistency = places.copy(self._context, root, Place(pool, name), (id, ROOT_DEVICE))
             facts = {CONSISTENCY: consistency.value} if consistency else {}
             if firmware.of(self._context.domains.tree(domain)) == firmware.UEFI:
@@ -96,7 +95,7 @@ class GuestServers(Servers):
             done = replace(
                 body,
                 metadata=FrozenMap({**facts, **body.metadata}),
-                size_bytes=self._context.pool.size_bytes(name),
-                virtual_size_bytes=server.body.disk_bytes,
+                size_bytes=pool.size_bytes(name),
+                virtual_size_bytes=size_bytes,
             )
             return collection.value(collection.finish(record, done))

@@ -64,20 +64,14 @@ class Rebuilding(ServerVerbs):
         domain = self._context.domains.find(id)
         assert domain is not None
         tree = self._tree(domain)
-        paths = [self._beside(path, name) for name in names]
+        paths = [self._pool_path(name) for name in names]
         domain_edit.set_base(tree, paths, path, self._builder.backing(image))
         self._context.domains.define(tree)
 
     def _disk_bytes(self, record: Record[ServerBody], image: ImageBody) -> int:
         """Size of the new disk; raises InvalidRequest where the image does not fit."""
         body = record.body
-        if body.boot_volume_id is not None:
-            raise InvalidRequest(
-                f"the server {body.name!r} boots from a volume, which is not made anew",
-                driver="libvirt",
-                resource=record.id,
-                hint="Make a volume from the image, and a server that boots from it.",
-            )
+        self._refuse_boot_volume(record, "rebuilt", "Make a volume from the image, and a server that boots from it.")
         flavor = self._context.records.view().find(FlavorBody, body.flavor_id)
         if flavor is not None:
             check_fit(image, flavor.body)

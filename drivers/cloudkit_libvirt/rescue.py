@@ -46,7 +46,7 @@ class Rescuing(ServerVerbs):
             path = self._context.pool.path(rescue_name(id))
             tree = self._tree(domain)
             disk = domain_xml.overlay_disk(path, self._builder.backing(image))
-            domain_edit.begin_rescue(tree, self._root_path(record), disk, id)
+            domain_edit.begin_rescue(tree, self._root(record)[0].path, disk, id)
             self._context.domains.define(tree)
             self._seed_host_key(id, record.body, key)
             domain.create()
@@ -66,9 +66,9 @@ class Rescuing(ServerVerbs):
             return
         record = self._begin(record, Step.UNRESCUING)
         self._power_off(domain)
-        root, name = self._root_path(record), rescue_name(id)
+        root, name = self._root(record)[0].path, rescue_name(id)
         tree = self._tree(domain)
-        domain_edit.end_rescue(tree, root, self._beside(root, name), id)
+        domain_edit.end_rescue(tree, root, self._pool_path(name))
         self._context.domains.define(tree)
         self._context.pool.delete(name)
         if record.body.runs_after:
@@ -83,15 +83,10 @@ class Rescuing(ServerVerbs):
         )
 
     def _rescue_image(self, record: Record[ServerBody], image_id: str | None) -> Record[ImageBody]:
+        self._refuse_boot_volume(record, "rescued", "Attach the volume to another server.")
         body = record.body
         wanted = image_id or body.image_id
-        if wanted is None:
-            raise InvalidRequest(
-                f"the server {body.name!r} boots from a volume, so that it has no image of its own",
-                driver="libvirt",
-                resource=record.id,
-                hint="Name the image to rescue it with.",
-            )
+        assert wanted is not None
         image: Record[ImageBody] = self._ready(self._context.records.view(), ImageBody, wanted)
         if body.ram_mib < image.body.min_ram_mib:
             raise InvalidRequest(

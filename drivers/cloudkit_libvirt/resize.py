@@ -64,7 +64,7 @@ class Resizing(ServerVerbs):
         tree, layers = self._tree(domain), record.body.layers
         domain_edit.set_size(tree, size.vcpus, size.ram_mib)
         if record.body.boot_volume_id is None:
-            below, name = self._root_path(record), disk_name(record.id, layers)
+            below, name = self._root(record)[0].path, disk_name(record.id, layers)
             self._context.pool.create_overlay(name, size.disk_bytes, below, "qcow2")
             domain_edit.push_layer(tree, below, self._context.pool.path(name))
             layers += 1
@@ -84,8 +84,8 @@ class Resizing(ServerVerbs):
         tree = self._tree(domain)
         domain_edit.set_size(tree, before.vcpus, before.ram_mib)
         if body.boot_volume_id is None:
-            root, name = self._root_path(record), disk_name(id, layers)
-            domain_edit.pop_layer(tree, self._beside(root, name), root)
+            root, name = self._root(record)[0].path, disk_name(id, layers)
+            domain_edit.pop_layer(tree, self._pool_path(name), root)
             self._context.domains.define(tree)
             self._context.pool.delete(name)
         else:

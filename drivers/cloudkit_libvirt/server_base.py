@@ -9,7 +9,7 @@ from typing import Any
 
 import libvirt
 
-from cloudkit.errors import Busy, InvalidState
+from cloudkit.errors import Busy, InvalidRequest, InvalidState
 from cloudkit.types import Fault, Kind, Server, ServerStatus
 from cloudkit_libvirt import seed
 from cloudkit_libvirt.bodies import Phase, ServerBody, Step, VolumeBody, now_text
@@ -17,10 +17,11 @@ from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.domain_xml import libvirt_name
 from cloudkit_libvirt.domains import gone_or_off
+from cloudkit_libvirt.places import Place, volume_place
 from cloudkit_libvirt.plugged import Plugged
 from cloudkit_libvirt.plugs import live_plug
 from cloudkit_libvirt.records import Record, View
-from cloudkit_libvirt.server_build import Builder, disk_name, seed_name
+from cloudkit_libvirt.server_build import GIB, Builder, disk_name, seed_name
 from cloudkit_libvirt.server_status import shown_status
 from cloudkit_libvirt.status import DomainState
 from cloudkit_libvirt.xml_tree import Element
@@ -165,14 +166,27 @@ class ServerVerbs(RecordCollection[ServerBody, Server]):
 
     # -- disks
 
-    def _beside(self, path: str, name: str) -> str:
-        """The path of a file that may not be there, in the pool where another one is."""
-        return f"{path.rpartition('/')[0]}/{name}"
+    def _pool_path(self, name: str) -> str:
+        """The path of a file of the pool, whether it is there or not."""
+        return f"{self._context.pool.folder()}/{name}"
 
-    def _root_path(self, record: Record[ServerBody], layer: int = -1) -> str:
-        """The file of a layer of the root disk; -1 is the one that the guest writes to."""
-        layers = range(record.body.layers)
-        return self._context.pool.path(disk_name(record.id, layers[layer]))
+    def _root(self, record: Record[ServerBody]) -> tuple[Place, int]:
+        """Where the disk is that the guest writes to, and its size in bytes."""
+        body = record.body
+        if body.boot_volume_id is not None:
+            volume = self._context.records.view().get(VolumeBody, body.boot_volume_id)
+            return volume_place(self._context, volume), volume.body.size_gib * GIB
+        return Place(self._context.pool, disk_name(record.id, body.layers - 1)), body.disk_bytes
+
+    def _refuse_boot_volume(self, record: Record[ServerBody], verb: str, hint: str) -> None:
+        """Raise InvalidRequest where the root disk is the user's own volume."""
+        if record.body.boot_volume_id is not None:
+            raise InvalidRequest(
+                f"the server {record.body.name!r} boots from a volume, and is not {verb}",
+                driver="libvirt",
+                resource=record.id,
+                hint=hint,
+            )
 
     def _tree(self, domain: libvirt.virDomain) -> Element:
         """The domain as it is defined."""

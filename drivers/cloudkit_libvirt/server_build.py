@@ -9,12 +9,14 @@ from typing import Any
 
 from cloudkit._hostname import hostname_of
 from cloudkit.errors import InvalidRequest
-from cloudkit.types import Nic, ServerSpec
+from cloudkit.types import Nic, ServerSpec, VolumeStatus
 from cloudkit_libvirt import domain_xml, firmware, images, network_xml, seed, server_groups
 from cloudkit_libvirt.bodies import (
     FlavorBody,
     ImageBody,
     NetworkBody,
+    Plug,
+    PlugPhase,
     PortBody,
     ServerBody,
     ServerGroupBody,
@@ -24,9 +26,11 @@ from cloudkit_libvirt.bodies import (
 )
 from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.key_pairs import find_key_pair
+from cloudkit_libvirt.places import volume_place
 from cloudkit_libvirt.ports import Ports, Wish, subnet_of
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.seed_network import network_data
+from cloudkit_libvirt.volume_state import require_state
 from cloudkit_libvirt.xml_tree import Element
 from cloudkit_libvirt.zone import ZONE, check_zone
 
@@ -61,7 +65,9 @@ class Plan:
 
     spec: ServerSpec
     id: str
-    image: Record[ImageBody]
+    image: Record[ImageBody] | None
+    boot_volume: Record[VolumeBody] | None
+    firmware: str
     flavor: Record[FlavorBody]
     public_keys: Mapping[str, str]
     nics: tuple[tuple[str, Nic], ...]
@@ -76,6 +82,9 @@ class Plan:
     @property
     def disk_bytes(self) -> int:
         """Size of the root disk."""
+        if self.boot_volume is not None:
+            return self.boot_volume.body.size_gib * GIB
+        assert self.image is not None
         return self.flavor.body.disk_gib * GIB or self.image.body.virtual_size_bytes
 
 
@@ -95,14 +104,14 @@ class Builder:
         """Look up and check everything, and change nothing."""
         view = self._context.records.view()
         check_zone(spec)
-        if spec.image_id is None:
-            raise InvalidRequest("a server needs an image here", driver="libvirt", resource=spec.name)
         if spec.server_group_id is not None:
             self._ready(view, ServerGroupBody, spec.server_group_id)
-        image: Record[ImageBody] = self._ready(view, ImageBody, spec.image_id)
         flavor: Record[FlavorBody] = self._ready(view, FlavorBody, spec.flavor_id)
-        check_fit(image.body, flavor.body)
-        firmware.require(self._context, firmware.wanted_by(image.body))
+        image: Record[ImageBody] | None = None
+        if spec.image_id is not None:
+            image = self._ready(view, ImageBody, spec.image_id)
+            check_fit(image.body, flavor.body)
+        boot_volume = self._boot_volume(view, spec)
         keys: dict[str, str] = {}
         if spec.key_pair is not None:
             keys[spec.key_pair] = find_key_pair(view, self._project_id, spec.key_pair).body.public_key.strip()
@@ -110,6 +119,8 @@ class Builder:
             spec=spec,
             id=str(uuid.uuid4()),
             image=image,
+            boot_volume=boot_volume,
+            firmware=self._firmware(view, image, boot_volume),
             flavor=flavor,
             public_keys=keys,
             nics=tuple((nic.port_id or str(uuid.uuid4()), self._check_nic(view, nic)) for nic in spec.nics),
@@ -122,7 +133,8 @@ class Builder:
         spec, flavor = plan.spec, plan.flavor.body
         return ServerBody(
             **common_of(spec, self._project_id),
-            image_id=plan.image.id,
+            image_id=plan.image.id if plan.image else None,
+            boot_volume_id=plan.boot_volume.id if plan.boot_volume else None,
             flavor_id=plan.flavor.id,
             vcpus=flavor.vcpus,
             ram_mib=flavor.ram_mib,
@@ -136,8 +148,9 @@ class Builder:
 
     def build(self, plan: Plan, body: ServerBody) -> ServerBody:
         """Make and start it; returns the body with what came to be known."""
-        # A delete of the image at the same time sees this server's record, or this sees the delete.
-        self._ready(self._context.records.view(), ImageBody, plan.image.id)
+        if plan.image is not None:
+            # A delete of the image at the same time sees this server's record, or this sees the delete.
+            self._ready(self._context.records.view(), ImageBody, plan.image.id)
         if plan.spec.server_group_id is not None:
             server_groups.join(self._context.records, plan.spec.server_group_id, plan.id)
         ports = [self._plug(plan, port_id, nic) for port_id, nic in plan.nics]
@@ -146,8 +159,9 @@ class Builder:
             self._context.reconcile()
         host_key = seed.HostKey.generate() if plan.spec.inject_host_key is not False else None
         disk = seed.build(self._instance(plan, body), host_key)
-        self._make_volumes(plan, disk)
-        element = domain_xml.domain(self._domain_spec(plan, body, ports))
+        root = self._root_disk(plan)
+        self._make_volumes(plan.id, disk)
+        element = domain_xml.domain(self._domain_spec(plan, body, root, ports))
         if plan.alter_domain is not None:
             plan.alter_domain(element)
         domain = self._context.domains.define(element)
@@ -244,9 +258,51 @@ class Builder:
             tap=network_xml.tap_name(port_id) if self._context.hostnet is not None else None,
         )
 
-    def _make_volumes(self, plan: Plan, disk: seed.Seed) -> None:
-        pool, id, image = self._context.pool, plan.id, plan.image
-        self.make_overlay(disk_name(id), plan.disk_bytes, image)
+    def _boot_volume(self, view: View, spec: ServerSpec) -> Record[VolumeBody] | None:
+        """The volume to boot from, if that is asked for; raises InvalidState unless it is free."""
+        if spec.boot_volume_id is None:
+            if spec.image_id is None:
+                raise InvalidRequest("a server needs an image or a boot volume", driver="libvirt", resource=spec.name)
+            return None
+        volume: Record[VolumeBody] = self._ready(view, VolumeBody, spec.boot_volume_id)
+        if not volume.body.bootable:
+            raise InvalidRequest(
+                f"the volume {volume.body.name!r} is not bootable",
+                driver="libvirt",
+                resource=volume.id,
+                hint="Make one from an image, or from a snapshot or copy of such a volume.",
+            )
+        require_state(self._context, volume, view, VolumeStatus.AVAILABLE)
+        return volume
+
+    def _firmware(self, view: View, image: Record[ImageBody] | None, boot_volume: Record[VolumeBody] | None) -> str:
+        """What the image asks for that the disk is made from; BIOS where a volume's is gone. Raises Unsupported."""
+        if boot_volume is not None and boot_volume.body.image_id is not None:
+            image = view.find(ImageBody, boot_volume.body.image_id)
+        wanted = firmware.BIOS if image is None else firmware.wanted_by(image.body)
+        firmware.require(self._context, wanted)
+        return wanted
+
+    def _root_disk(self, plan: Plan) -> Element:
+        """Make the disk that the server boots from, or take the volume that is it."""
+        if plan.image is not None:
+            name = disk_name(plan.id)
+            self.make_overlay(name, plan.disk_bytes, plan.image)
+            return domain_xml.overlay_disk(self._context.pool.path(name), self.backing(plan.image))
+        assert plan.boot_volume is not None
+        id, device = plan.boot_volume.id, domain_xml.ROOT_DEVICE
+        plug = Plug(phase=PlugPhase.ATTACHED, server_id=plan.id, device=device, since=now_text())
+
+        def take(body: VolumeBody) -> VolumeBody:
+            view = self._context.records.view()
+            require_state(self._context, view.get(VolumeBody, id), view, VolumeStatus.AVAILABLE)
+            return replace(body, plug=plug, updated_at=now_text())
+
+        taken = self._context.records.change(VolumeBody, id, take)
+        return domain_xml.volume_disk(id, volume_place(self._context, taken).path, device)
+
+    def _make_volumes(self, id: str, disk: seed.Seed) -> None:
+        pool = self._context.pool
         if self._context.simulated:
             pool.create_raw(seed_name(id), len(disk.data))
         else:
@@ -254,7 +310,9 @@ class Builder:
         # Made beforehand, so that libvirt knows the file as a volume and it can be read through libvirt.
         pool.create_raw(console_name(id), 0)
 
-    def _domain_spec(self, plan: Plan, body: ServerBody, nics: list[domain_xml.Nic]) -> domain_xml.DomainSpec:
+    def _domain_spec(
+        self, plan: Plan, body: ServerBody, root: Element, nics: list[domain_xml.Nic]
+    ) -> domain_xml.DomainSpec:
         pool = self._context.pool
         return domain_xml.DomainSpec(
             id=plan.id,
@@ -264,8 +322,8 @@ class Builder:
             arch=self._context.arch,
             vcpus=body.vcpus,
             ram_mib=body.ram_mib,
-            root=domain_xml.overlay_disk(pool.path(disk_name(plan.id)), self.backing(plan.image)),
-            uefi=firmware.wanted_by(plan.image.body) == firmware.UEFI,
+            root=root,
+            uefi=plan.firmware == firmware.UEFI,
             seed_path=pool.path(seed_name(plan.id)),
             console_path=pool.path(console_name(plan.id)),
             nics=tuple(nics),

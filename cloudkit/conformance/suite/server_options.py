@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cloudkit import Cloud, CloudError, InvalidRequest, NotFound, ResourceFailed
+from cloudkit import Cloud, CloudError, InUse, InvalidRequest, InvalidState, NotFound, ResourceFailed
 from cloudkit.conformance.base import Conformance, needs
 from cloudkit.conformance.lab import PUBLIC_KEY, Lab
 
@@ -154,6 +154,47 @@ class TestServerOptions(Conformance):
         assert cloud.volumes.get(volume).status == "in-use"
         cloud.servers.delete(server)
         assert cloud.volumes.wait(volume).status == "available"
+
+    @needs("servers.create:boot_volume_id", "volumes.create:image_id")
+    def test_its_boot_volume_is_taken_as_long_as_it_lives(self, lab: Lab, cloud: Cloud) -> None:
+        volume = lab.volume(cloud, image=lab.image)
+        server = cloud.servers.stop(lab.server(cloud, image=None, boot_volume=volume), hard=True)
+        with pytest.raises(InvalidState):
+            lab.server(cloud, image=None, boot_volume=volume)
+        with pytest.raises(InUse):
+            cloud.volumes.delete(volume)
+        if cloud.supports("volumes.attach"):
+            with pytest.raises(InvalidState):
+                cloud.volumes.detach(volume, server)
+        assert cloud.servers.start(server).volume_ids == (volume.id,)
+
+    @needs("servers.create:boot_volume_id", "volumes.create:image_id", "servers.resize")
+    def test_its_boot_volume_outlives_a_resize(self, lab: Lab, cloud: Cloud) -> None:
+        volume = lab.volume(cloud, image=lab.image)
+        server = cloud.servers.stop(lab.server(cloud, image=None, boot_volume=volume), hard=True)
+        larger = lab.flavor_of(cloud, ram_mib=lab.target.ram_mib + 64)
+        cloud.servers.resize(server, larger, confirm=False)
+        assert cloud.servers.revert_resize(server).flavor_id == server.flavor_id
+        assert cloud.servers.resize(server, larger).volume_ids == (volume.id,)
+
+    @needs("servers.create:boot_volume_id", "volumes.create:image_id", "servers.rescue")
+    def test_a_server_that_boots_from_a_volume_is_not_rescued(self, lab: Lab, cloud: Cloud) -> None:
+        server = lab.server(cloud, image=None, boot_volume=lab.volume(cloud, image=lab.image))
+        with pytest.raises(InvalidRequest):
+            cloud.servers.rescue(server)
+        assert cloud.servers.get(server).status == "ACTIVE"
+
+    @needs("servers.create:boot_volume_id", "volumes.create:image_id", "servers.ssh")
+    def test_what_its_guest_writes_is_on_the_volume(self, lab: Lab, cloud: Cloud) -> None:
+        volume = lab.volume(cloud, image=lab.image)
+        options = {"image": None, "boot_volume": volume, "networks": [lab.network], "key_pair": lab.key_pair}
+        server = lab.server(cloud, **options)
+        with lab.shell(server) as shell:
+            shell.run("echo on the volume >marker; sync", check=True)
+        cloud.servers.delete(server)
+        cloud.volumes.wait(volume, "available")
+        with lab.shell(lab.server(cloud, **options)) as shell:
+            assert shell.run("cat marker").stdout == "on the volume\n"
 
     @needs("servers.create:boot_volume_id")
     def test_an_empty_volume_does_not_boot(self, lab: Lab, cloud: Cloud) -> None:

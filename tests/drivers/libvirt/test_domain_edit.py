@@ -91,22 +91,11 @@ def test_a_rescue_and_its_end() -> None:
     assert tree.findtext("devices/disk/serial") == ID[:20]
     assert [address.get("slot") for address in tree.findall("devices/disk/address")] == ["0x05"]
     for _ in range(2):
-        domain_edit.end_rescue(tree, ROOT, RESCUE, ID)
+        domain_edit.end_rescue(tree, ROOT, RESCUE)
     root.remove(root.find("address"))  # type: ignore[arg-type]
     assert chain(tree) == [(ROOT, "qcow2"), ("/image", "raw")]
     assert targets(tree) == targets(parse(before))
     assert tree.findtext("devices/disk/serial") == "volume"
-
-
-def test_the_serial_of_a_volume_that_is_the_root_disk_stays() -> None:
-    tree = parse(to_text(domain()).replace("/pool/disk", "/nothing").replace("vdb", "vdc"))
-    devices = tree.find("devices")
-    assert devices is not None
-    devices.insert(0, domain_xml.volume_disk("other", "/pool/boot", "vda"))
-    rescue = domain_xml.overlay_disk(RESCUE, domain_xml.image_backing("/image", "raw"))
-    domain_edit.begin_rescue(tree, "/pool/boot", rescue, ID)
-    domain_edit.end_rescue(tree, "/pool/boot", RESCUE, ID)
-    assert "<serial>other</serial>" in to_text(tree)
 
 
 def test_size() -> None:
