@@ -402,7 +402,9 @@ def size_used(cloud: FakeCloud, project_id: str, name: str) -> int:
 
 
 def _is(status: ServerStatus) -> dict[str, Any]:
-    return {"status": status, "native_status": status.value, "task": None}
+    fields: dict[str, Any] = {"status": status, "native_status": status.value, "task": None}
+    # Nova shows a fault as long as the server is in ERROR.
+    return fields if status is S.ERROR else fields | {"fault": None}
 
 
 def _refuse_boot_volume(server: Server, verb: str) -> None:

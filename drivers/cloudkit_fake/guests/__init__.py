@@ -14,6 +14,7 @@ from cloudkit.errors import InvalidState
 from cloudkit.types import Endpoint, Kind, Server, Volume
 from cloudkit_fake.guests.answers import Answer, Call, Respond, as_respond
 from cloudkit_fake.guests.files import Files
+from cloudkit_fake.volumes import ROOT_DEVICE
 
 if TYPE_CHECKING:
     from cloudkit_fake.cloud import FakeCloud
@@ -29,10 +30,10 @@ class Guest:
         files: what its users see as the file system, by absolute path.
     """
 
-    def __init__(self, guests: Guests, server_id: str) -> None:
+    def __init__(self, guests: Guests, server_id: str, files: Files) -> None:
         self._guests = guests
         self.server_id = server_id
-        self.files = Files()
+        self.files = files
 
     @property
     def server(self) -> Server:
@@ -65,6 +66,7 @@ class Guests:
         self.cloud = cloud
         self._lock = threading.Lock()
         self._guests: dict[str, Guest] = {}
+        self._disks: dict[str, Files] = {}
         self._listeners: dict[str, Listener] = {}
         self._answers: list[tuple[str, Respond]] = []
 
@@ -84,8 +86,10 @@ class Guests:
 
     def guest(self, server_id: str) -> Guest:
         """A server from the inside, to put files into it or look at them."""
+        disk_id = self._disk_id(server_id)
         with self._lock:
-            return self._guests.setdefault(server_id, Guest(self, server_id))
+            files = self._disks.setdefault(disk_id, Files())
+            return self._guests.setdefault(server_id, Guest(self, server_id, files))
 
     def endpoint(self, server_id: str) -> Endpoint:
         """Where the guest listens; starts listening.
@@ -114,8 +118,17 @@ class Guests:
             listener = self._listeners.pop(server_id, None)
             if disk_too:
                 self._guests.pop(server_id, None)
+                self._disks.pop(server_id, None)
         if listener is not None:
             listener.close()
+
+    def _disk_id(self, server_id: str) -> str:
+        """What its files outlive: the server, or the volume that it boots from."""
+        with self.cloud as state:
+            for volume in state.all(Kind.VOLUME):
+                if any((each.server_id, each.device_hint) == (server_id, ROOT_DEVICE) for each in volume.attachments):
+                    return str(volume.id)
+        return server_id
 
     def close(self) -> None:
         """Close all listeners and connections."""

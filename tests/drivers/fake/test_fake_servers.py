@@ -8,6 +8,7 @@ import pytest
 
 import cloudkit
 from cloudkit import Cloud, Image, InvalidRequest, InvalidState, Network, NotFound, Server
+from cloudkit.testing import Fail
 from cloudkit_fake.images import empty_qcow2
 
 
@@ -190,3 +191,28 @@ def test_a_server_without_image_or_volume_is_refused(driver: Any, cloud: Cloud) 
     spec = cloudkit.types.ServerSpec(name="web", mark=cloudkit.types.Mark(request="r"), image_id=None, flavor_id="1")
     with pytest.raises(InvalidRequest, match="an image or a boot volume"):
         driver.compute.servers.create(spec)
+
+
+@pytest.mark.parametrize("hard", [True, False])
+def test_a_server_in_error_is_stopped_and_starts_anew(cloud: Cloud, server: Server, hard: bool) -> None:
+    cloud.native.faults.add("servers.reboot", Fail("no power"))
+    with pytest.raises(cloudkit.ResourceFailed):
+        cloud.servers.reboot(server)
+    assert cloud.servers.get(server).status == "ERROR"
+    stopped = cloud.servers.stop(server, hard=hard)
+    assert (stopped.status, stopped.fault) == ("SHUTOFF", None)
+    assert cloud.servers.start(server).status == "ACTIVE"
+
+
+def test_a_zone_that_is_not_there_is_refused(cloud: Cloud, image: Image) -> None:
+    with pytest.raises(cloudkit.InvalidRequest) as raised:
+        cloud.servers.create("web", image=image, flavor="m1.tiny", networks="none", availability_zone="mars")
+    assert "'nova'" in raised.value.hint
+
+
+def test_a_rebuilt_guest_has_a_host_key_of_its_own_again(cloud: Cloud, image: Image) -> None:
+    options = {"image": image, "flavor": "m1.tiny", "networks": "none"}
+    injected = cloud.servers.create("a", **options, inject_host_key=True)
+    rebuilt = cloud.servers.rebuild(injected, image)
+    assert rebuilt.host_key not in (None, injected.host_key)
+    assert cloud.servers.rebuild(cloud.servers.create("b", **options), image).host_key is None

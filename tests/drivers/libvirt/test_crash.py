@@ -27,7 +27,7 @@ from specs import (
 
 from cloudkit.driver import EVERYTHING
 from cloudkit.errors import InvalidState
-from cloudkit.types import BackupSpec, Nic, ServerStatus, SnapshotSpec
+from cloudkit.types import BackupSpec, Nic, ServerGroupSpec, ServerStatus, SnapshotSpec
 from cloudkit_libvirt.blobs import MemoryBlobs
 from cloudkit_libvirt.domains import Domains
 from cloudkit_libvirt.pool import Pool
@@ -94,9 +94,9 @@ def delete_all(driver: Any) -> None:
         with suppress(InvalidState):
             driver.volume.backups.delete(backup.id)
     for collection in (
-        driver.compute.servers, driver.volume.snapshots, driver.volume.volumes, driver.volume.backups,
-        driver.network.ports, driver.network.subnets, driver.network.networks, driver.compute.key_pairs,
-        driver.compute.flavors,
+        driver.compute.servers, driver.compute.server_groups, driver.volume.snapshots, driver.volume.volumes,
+        driver.volume.backups, driver.network.ports, driver.network.subnets, driver.network.networks,
+        driver.compute.key_pairs, driver.compute.flavors,
     ):  # fmt: skip
         # By id once: a crashed key pair can be listed beside a whole one of the same name.
         for id in {value.id for value in collection.list(EVERYTHING)}:
@@ -131,7 +131,17 @@ def lonely_port(driver: Any) -> None:
     driver.network.ports.create(port_spec(network.id, mac="02:00:00:00:00:01"))
 
 
-MAKERS = (server, copied_volume, restored_volume, lonely_port)
+def server_on_a_volume(driver: Any) -> None:
+    volume = driver.volume.volumes.create(volume_spec(image_id=preset_image(driver).id))
+    group = driver.compute.server_groups.create(
+        ServerGroupSpec(name="apart", mark=volume.mark, policy="anti-affinity")
+    )
+    flavor = driver.compute.flavors.create(flavor_spec())
+    options = {"image_id": None, "boot_volume_id": volume.id, "server_group_id": group.id}
+    driver.compute.servers.create(server_spec(driver, flavor, **options))
+
+
+MAKERS = (server, server_on_a_volume, copied_volume, restored_volume, lonely_port)
 
 
 def until_survived(killer: Killer, task: Callable[[], object], check: Callable[[], None]) -> int:
