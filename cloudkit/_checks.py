@@ -102,6 +102,13 @@ def one_of(value: object, known: Iterable[str], what: str) -> str:
     return str(value)
 
 
+def octets(value: object, what: str) -> bytes:
+    """Bytes."""
+    if not isinstance(value, bytes):
+        wrong(what, "bytes", value)
+    return value
+
+
 def items(value: object, what: str) -> tuple[Any, ...]:
     """A sequence."""
     if not is_sequence(value):

@@ -35,9 +35,7 @@ class Console:
             Closed: the session has ended, by ``close`` or with the guest's power.
         """
         with self._using():
-            if not isinstance(data, bytes):
-                checks.wrong("data", "bytes", data)
-            self._context.call(self._stream.send, data)
+            self._context.call(self._stream.send, checks.octets(data, "data"))
 
     def receive(self, timeout_s: float = 10.0) -> bytes:
         """What it has printed since the last call: at least one byte, or nothing once the session has ended.
