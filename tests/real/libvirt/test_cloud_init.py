@@ -34,7 +34,9 @@ def multipart() -> bytes:
     message = MIMEMultipart()
     script = MIMEText("#!/bin/sh\necho the script has run >/root/by-script\n", "x-shellscript")
     files = [{"path": "/root/by-config", "content": "the config was read\n"}]
-    config = MIMEText(f"#cloud-config\nmanage_etc_hosts: true\nwrite_files: {files!r}\n", "cloud-config")
+    # The locale that cloud-init would make by itself fails on this Debian.
+    settings = {"manage_etc_hosts": True, "locale": "C.UTF-8", "write_files": files}
+    config = MIMEText(f"#cloud-config\n{json.dumps(settings)}\n", "cloud-config")
     for part in (script, config):
         message.attach(part)
     return message.as_bytes()
