@@ -60,8 +60,6 @@ def build(output: Path) -> None:
             "--variant=minbase",
             "--format=directory",
             f"--include={','.join(INCLUDED)}",
-            # What nobody reads takes a third of the room.
-            '--dpkgopt=path-exclude="/usr/share/{doc,man,locale,info}/*"',
             SUITE,
             root,
             work / "sources.list",
