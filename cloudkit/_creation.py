@@ -143,6 +143,12 @@ class Creating(Waiting[V]):
         except CloudError as failure:
             error.add_note(f"whether all was deleted again is not known: {failure}")
 
+    @property
+    def deletable(self) -> bool:
+        """Whether the back-end has such things, and deletes them when asked to."""
+        needed = filter(None, (self._capability, self._delete_capability))
+        return all(capability in self._context.driver.capabilities for capability in needed)
+
     def clear_away(self, id: str) -> None:
         """Delete a thing in whatever state it was left, and wait until it is gone: for the sweep."""
         self._delete_settled(id)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from cloudkit._kinds import COLLECTIONS
 from cloudkit._scope_mark import ScopeInfo, owner_is_dead, parse_scope
 from cloudkit._volume import Volumes
-from cloudkit.driver import GROUPS
 from cloudkit.errors import CloudError, Conflict, NotFound
 from cloudkit.types import Kind, Resource, Volume
 
@@ -94,12 +93,12 @@ def _judge(value: Resource, scope: ScopeInfo, names: Collection[str]) -> Leftove
 
 
 def _marked(context: Context, kinds: Collection[Kind]) -> Iterator[tuple[Resource, ScopeInfo]]:
-    capabilities = context.driver.capabilities
     for kind in kinds:
-        # A kind that is a group of its own is there only if that is declared.
-        if kind.value in GROUPS and kind.value not in capabilities:
+        collection = COLLECTIONS[kind](context)
+        # Where a kind cannot be deleted by itself, what there is of it goes with something else.
+        if not collection.deletable:
             continue
-        for value in COLLECTIONS[kind](context).list():
+        for value in collection.list():
             scope = parse_scope(value.mark.scope) if value.mark is not None and value.mark.scope else None
             if scope is not None and value.project_id == context.driver.project_id:
                 yield value, scope

@@ -590,11 +590,19 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where a server's port can be reached; ``jump`` is an SSH destination (``user@host:port``) to go through."""
+    """Where a server's port can be reached.
+
+    Attributes:
+        jump: an SSH destination (``user@host:port``) to go through.
+        jump_key, jump_known_hosts: files of a private key and of host keys for the jump; None for those that the
+            user's own ssh takes.
+    """
 
     host: str
     port: int
     jump: str | None = None
+    jump_key: str | None = None
+    jump_known_hosts: str | None = None
 
 
 # ---------------------------------------------------------------- what drivers receive: references are ids here

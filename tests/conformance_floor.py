@@ -66,15 +66,19 @@ _ROUTED = frozenset(
 _BACKED_UP = frozenset({"backups"})
 _BACKED_UP_LIVE = frozenset({"backups.create:force"})
 _WATCHED = frozenset({"servers.console", "servers.samples"})
+# An ordinary user may make no bridges.
+_BRIDGED = frozenset({"networks.create", "subnets.create", "ports.create"})
 
 FLOOR = {
     "fake": CAPABILITIES,
     "libvirt system": _EVERYWHERE | _WITH_GUESTS | _ROUTED | _WATCHED | _BACKED_UP | _BACKED_UP_LIVE,
+    "libvirt session": (_EVERYWHERE | _WITH_GUESTS | _WATCHED | _BACKED_UP | _BACKED_UP_LIVE) - _BRIDGED,
     "libvirt test": _EVERYWHERE | _BACKED_UP,
     "OpenStack": _EVERYWHERE | _WITH_GUESTS | _ROUTED,
 }
 
 NEVER = {
+    "libvirt session": _BRIDGED | _ROUTED,
     # A simulated machine has no guest, and its volumes hold no bytes.
     "libvirt test": (_WITH_GUESTS | _WATCHED | _BACKED_UP_LIVE) - {"servers.create:inject_host_key"},
 }

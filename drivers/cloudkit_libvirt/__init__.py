@@ -130,9 +130,9 @@ PLUGIN = DriverPlugin(
         Option("pool", "name of the storage pool that holds all", parse=_pool_name, default="cloudkit"),
         Option(
             "pool_path",
-            "the pool's folder on the libvirt host, used when the pool is made",
+            "the pool's folder on the libvirt host, used when the pool is made; by default "
+            "/var/lib/libvirt/cloudkit, for qemu:///session cloudkit/libvirt in the user's data folder",
             parse=_absolute_path,
-            default="/var/lib/libvirt/cloudkit",
         ),
         Option(
             "host_network",

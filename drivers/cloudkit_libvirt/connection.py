@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 import libvirt
 
 from cloudkit.errors import Closed, InvalidRequest, NotFound, Unavailable
-from cloudkit.types import Kind
+from cloudkit.types import Endpoint, Kind
 from cloudkit_libvirt.errors import code_of, is_pool_busy, is_unreachable, silent
 from cloudkit_libvirt.events import Changes, ensure_event_loop
 from cloudkit_libvirt.patience import PATIENCE_S, is_patient
+from cloudkit_libvirt.uri import endpoint, is_session
 from cloudkit_libvirt.xml_tree import node, to_text
 
 _log = logging.getLogger("cloudkit.libvirt")
@@ -107,10 +108,9 @@ class Connection:
         """The remote host in the URI, or None when libvirt runs on this one."""
         return urlsplit(self.uri).hostname
 
-    @property
-    def user(self) -> str | None:
-        """The remote user in the URI."""
-        return urlsplit(self.uri).username
+    def endpoint(self, host: str, port: int) -> Endpoint:
+        """A port as libvirt's host reaches it."""
+        return endpoint(self.uri, host, port)
 
     def close(self) -> None:
         """Close for good; harmless when done already."""
@@ -226,8 +226,8 @@ class Connection:
         return pool
 
     def _make_pool(self, virt: libvirt.virConnect) -> libvirt.virStoragePool:
-        # Others need not look into the folder; QEMU opens its files by what libvirt grants.
-        permissions = node("permissions", {}, node("mode", text="0711"))
+        # Others need not look into the folder; QEMU opens its files by what libvirt grants, or is the user's own.
+        permissions = node("permissions", {}, node("mode", text="0700" if is_session(self.uri) else "0711"))
         xml = node(
             "pool",
             {"type": "dir"},

@@ -24,6 +24,7 @@ class Context:
         simulated: libvirt's test driver, whose volumes hold no bytes.
         max_image_bytes: the largest virtual size of an image that is taken.
         hostnet: the host's routing and filters, where this client may change them.
+        user_network: an unprivileged libvirt, whose guests are on QEMU's user network.
         live_copies: domain UUID → what threads that copy its disks wait for each other with.
         starts: held while an emulator is started for a create; as many at once as the host has cores.
         plug_lock: choosing a disk's name and plugging it in is one step within a process.
@@ -41,6 +42,7 @@ class Context:
     max_image_bytes: int
     starts: threading.BoundedSemaphore
     hostnet: HostNetwork | None = None
+    user_network: bool = False
     plug_lock: threading.Lock = field(default_factory=threading.Lock)
     live_copies: dict[str, threading.Lock] = field(default_factory=dict[str, threading.Lock])
 

@@ -22,10 +22,10 @@ SERIAL_LENGTH = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nic:
-    """A network interface."""
+    """A network interface; without a network of libvirt's it is on QEMU's user network."""
 
     mac: str
-    network: str
+    network: str | None
     mtu: int | None = None
     tap: str | None = None
 
@@ -162,15 +162,12 @@ def overlay_disk(path: str, backing: Element) -> Element:
 
 
 def _interface(nic: Nic) -> Element:
-    element = node(
-        "interface",
-        {"type": "network"},
-        node("mac", {"address": nic.mac}),
-        node("source", {"network": nic.network}),
-        node("model", {"type": "virtio"}),
-        # No boot from the network: its ROM only delays the boot.
-        node("rom", {"enabled": "no"}),
-    )
+    element = node("interface", {"type": "network" if nic.network else "user"}, node("mac", {"address": nic.mac}))
+    if nic.network:
+        element.append(node("source", {"network": nic.network}))
+    element.append(node("model", {"type": "virtio"}))
+    # No boot from the network: its ROM only delays the boot.
+    element.append(node("rom", {"enabled": "no"}))
     if nic.tap is not None:
         element.append(node("target", {"dev": nic.tap}))
     if nic.mtu is not None:

@@ -6,14 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import libvirt  # pyright: ignore[reportMissingTypeStubs]
 
 from cloudkit.driver import DRIVER_API, Driver, OpenRequest
 from cloudkit.errors import CloudError, ConfigError, NotFound, PermissionDenied, Unsupported
 from cloudkit.types import Kind, Quota
-from cloudkit_libvirt import errors, images, network_xml, plugging, volumes
+from cloudkit_libvirt import errors, images, network_xml, networks, plugging, ports, subnets, volumes
 from cloudkit_libvirt.backups import Backups
 from cloudkit_libvirt.blobs import BlobStore, MemoryBlobs, PoolBlobs
 from cloudkit_libvirt.connection import Connection
@@ -29,16 +28,16 @@ from cloudkit_libvirt.hostnet.host import find_host
 from cloudkit_libvirt.hostnet.reconcile import HostNetwork
 from cloudkit_libvirt.key_pairs import KeyPairs
 from cloudkit_libvirt.limits import limits_of
-from cloudkit_libvirt.networks import Networks
 from cloudkit_libvirt.pools import Pools
-from cloudkit_libvirt.ports import Ports
 from cloudkit_libvirt.records import Records
 from cloudkit_libvirt.routers import Routers
 from cloudkit_libvirt.security_groups import SecurityGroups
 from cloudkit_libvirt.server_groups import ServerGroups
 from cloudkit_libvirt.servers import Servers
 from cloudkit_libvirt.snapshots import Snapshots
-from cloudkit_libvirt.subnets import Subnets
+from cloudkit_libvirt.ssh_transport import remove_command, remove_with, with_ssh_command
+from cloudkit_libvirt.uri import default_pool_path, is_session
+from cloudkit_libvirt.user_network import PresetBlobs
 from cloudkit_libvirt.virt_type import choose
 from cloudkit_libvirt.xml_tree import parse
 
@@ -54,9 +53,6 @@ _EVERYWHERE = frozenset(
         "servers.lock",
         "servers.update",
         "server_groups",
-        "networks.create",
-        "subnets.create",
-        "ports.create",
         "snapshots",
         "limits",
         "all_projects",
@@ -68,10 +64,6 @@ _EVERYWHERE = frozenset(
         "servers.create:server_group_id",
         "servers.create:tags",
         "servers.create:user_data",
-        "networks.create:mtu",
-        "networks.create:tags",
-        "ports.create:mac",
-        "subnets.create:allocation_pools",
         "volumes.create:availability_zone",
         "volumes.create:image_id",
         "volumes.create:snapshot_id",
@@ -80,6 +72,17 @@ _EVERYWHERE = frozenset(
         "volumes.types",
         "volumes.update",
         "backups",
+    }
+)
+_WITH_BRIDGES = frozenset(
+    {
+        "networks.create",
+        "networks.create:mtu",
+        "networks.create:tags",
+        "ports.create",
+        "ports.create:mac",
+        "subnets.create",
+        "subnets.create:allocation_pools",
     }
 )
 _WITH_GUESTS = frozenset(
@@ -132,7 +135,12 @@ class Compute:
 def _servers_type(context: Context) -> type[Servers]:
     if context.simulated:
         return Servers
-    return GuestServers if context.hostnet is None else FilteredServers
+    if not context.user_network:
+        return GuestServers if context.hostnet is None else FilteredServers
+    # It loads libvirt's module for QEMU's monitor, which nothing else needs.
+    from cloudkit_libvirt.forwarded_servers import ForwardedServers
+
+    return ForwardedServers
 
 
 class ImageService:
@@ -148,9 +156,10 @@ class NetworkService:
 
     def __init__(self, context: Context, project_id: str) -> None:
         """See ``context`` as ``project_id``."""
-        self.networks = Networks(context, project_id)
-        self.subnets = Subnets(context, project_id)
-        self.ports = Ports(context, project_id)
+        bridged = not context.user_network
+        self.networks = (networks.BridgedNetworks if bridged else networks.Networks)(context, project_id)
+        self.subnets = (subnets.BridgedSubnets if bridged else subnets.Subnets)(context, project_id)
+        self.ports = (ports.BridgedPorts if bridged else ports.Ports)(context, project_id)
 
 
 class RoutedNetworkService(NetworkService):
@@ -175,8 +184,14 @@ class VolumeService:
 
 
 def _capabilities(context: Context) -> frozenset[str]:
-    capabilities = _EVERYWHERE if context.simulated else _EVERYWHERE | _WITH_GUESTS
-    return capabilities if context.hostnet is None else capabilities | _ROUTED
+    capabilities = _EVERYWHERE
+    if not context.simulated:
+        capabilities |= _WITH_GUESTS
+    if not context.user_network:
+        capabilities |= _WITH_BRIDGES
+    if context.hostnet is not None:
+        capabilities |= _ROUTED
+    return capabilities
 
 
 class LibvirtDriver:
@@ -236,6 +251,7 @@ class LibvirtDriver:
     def close(self) -> None:
         """Close the connection; servers go on."""
         self._context.connection.close()
+        remove_command(self._context.connection.uri)
 
     def _collections(self) -> Mapping[Kind, Any]:
         return {
@@ -279,7 +295,9 @@ class LibvirtDriver:
         return str(domain.XMLDesc())
 
     def _network_xml(self, id: str) -> str | None:
-        """The XML in libvirt; a network without a subnet has none."""
+        """The XML in libvirt; a network without a subnet has none, nor has QEMU's user network."""
+        if self._context.user_network:
+            return None
         try:
             network = self._context.connection.virt.networkLookupByName(network_xml.libvirt_name(id))
         except libvirt.libvirtError as error:
@@ -304,13 +322,9 @@ def open_driver(request: OpenRequest) -> Driver:
             f"the profile {request.profile!r} names two libvirts: {request.address} and {options['uri']}",
             driver="libvirt",
         )
-    if urlsplit(uri).path == "/session":
-        raise Unsupported(
-            f"{uri} is an unprivileged libvirt, which has no networks",
-            driver="libvirt",
-            hint="Use qemu:///system.",
-        )
-    connection = Connection(uri, options["pool"], options["pool_path"])
+    pool_path = options["pool_path"] or default_pool_path(uri)
+    connection = Connection(with_ssh_command(uri), options["pool"], pool_path)
+    remove_with(connection, connection.uri)
     try:
         return LibvirtDriver(_make_context(connection, options), request.project_id or DEFAULT_PROJECT)
     except CloudError:
@@ -334,8 +348,11 @@ def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context
     pools = Pools(connection, options["volume_types"], options["backup_pool"])
     pools.check()
     store: BlobStore = MemoryBlobs() if simulated else PoolBlobs(pools.main)
+    user_network = is_session(connection.uri)
+    if user_network:
+        store = PresetBlobs(store)
     records, cloud_id = Records(store), connection.pool.UUIDString()
-    host = None if simulated or options["host_network"] == "off" else find_host(connection)
+    host = None if simulated or user_network or options["host_network"] == "off" else find_host(connection)
     if host is None and options["host_network"] == "on":
         raise PermissionDenied(
             "the host's network cannot be changed from here",
@@ -355,6 +372,7 @@ def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context
         starts=threading.BoundedSemaphore(max(1, virt.getInfo()[2])),
         max_image_bytes=options["max_image_gib"] << 30,
         hostnet=None if host is None else HostNetwork(host, connection, records, cloud_id),
+        user_network=user_network,
     )
     if simulated:
         images.add_preset(context)

@@ -21,6 +21,7 @@ from cloudkit.errors import (
     Unavailable,
     Unsupported,
 )
+from cloudkit_libvirt import ssh_transport
 
 # The test driver says "operation failed" where the QEMU driver has a code of its own for a volume that exists.
 EXISTS = frozenset({libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_OPERATION_FAILED})
@@ -61,6 +62,10 @@ _DISK_IN_USE = "Is another process using the image"
 """QEMU's words, of a guest and of qemu-img alike, for a file that another QEMU has locked."""
 _QEMU_ENDED = ("process exited while connecting to monitor", "unexpectedly closed the monitor")
 _QEMU_HINT = "Its own words tell why. Where they speak of KVM, this host's cannot run guests: set virt_type=qemu."
+_LONG_PATH_HINT = (
+    "libvirt makes its sockets below $XDG_CONFIG_HOME or ~/.config: set XDG_CONFIG_HOME to a shorter path, "
+    "and restart the user's libvirtd."
+)
 _AUTH_HINT = "Add the user to the group libvirt, or use a URI with credentials that libvirt accepts."
 
 
@@ -106,6 +111,8 @@ def translate(error: Exception, free_bytes: Callable[[], int | None]) -> CloudEr
 def _of_libvirt(error: libvirt.libvirtError) -> CloudError:
     text = error.get_error_message() or str(error)
     code = error.get_error_code() or 0
+    if (failure := ssh_transport.failure_of(text)) is not None:
+        return failure
     if is_unreachable(error):
         return unreachable(error)
     if is_pool_busy(error):
@@ -118,6 +125,10 @@ def _of_libvirt(error: libvirt.libvirtError) -> CloudError:
         )
     if "is already in use by interface" in text:
         return Conflict("the subnet's addresses are in use on the host", driver="libvirt", fault=text)
+    if "UNIX socket path" in text and "too long" in text:
+        return CloudError(
+            "the home folder's path is too long for libvirt", driver="libvirt", fault=text, hint=_LONG_PATH_HINT
+        )
     if any(words in text for words in _QEMU_ENDED):
         return CloudError("QEMU ended right at its start", driver="libvirt", fault=text, hint=_QEMU_HINT)
     kind = _KINDS.get(code, CloudError)

@@ -9,8 +9,8 @@ from cloudkit.errors import CloudError
 from cloudkit.types import Mark, NetworkSpec, SubnetSpec
 from cloudkit_libvirt.bodies import NetworkBody
 from cloudkit_libvirt.context import Context
-from cloudkit_libvirt.networks import Networks
-from cloudkit_libvirt.subnets import Subnets
+from cloudkit_libvirt.networks import BridgedNetworks
+from cloudkit_libvirt.subnets import BridgedSubnets
 
 _log = logging.getLogger("cloudkit.libvirt")
 
@@ -23,12 +23,12 @@ def ensure_external(context: Context, cidr: str) -> None:
     if any(record.body.external for record in context.records.view().all(NetworkBody)):
         return
     mark = Mark(request=str(uuid.uuid4()))
-    networks = Networks(context, OWNER)
+    networks = BridgedNetworks(context, OWNER)
     try:
         network = networks.create(NetworkSpec(name=PUBLIC, mark=mark, external=True))
         try:
             subnet = SubnetSpec(name=PUBLIC, mark=mark, network_id=network.id, cidr=cidr, ip_version=4, dhcp=False)
-            Subnets(context, OWNER).create(subnet)
+            BridgedSubnets(context, OWNER).create(subnet)
         except BaseException:
             networks.delete(network.id)
             raise

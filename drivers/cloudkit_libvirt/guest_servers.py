@@ -70,12 +70,8 @@ class GuestServers(Servers):
         """Its floating addresses, then its fixed ones; for a remote host through an ssh jump to it."""
         record = self._own(id)
         plugged = Plugged(self._context.records.view(), self._context.cloud_id)
-        connection = self._context.connection
-        jump = None
-        if connection.host is not None:
-            jump = f"{connection.user}@{connection.host}" if connection.user else connection.host
         addresses = sorted(plugged.addresses(record), key=lambda address: not address.floating)
-        return tuple(Endpoint(host=address.ip, port=port, jump=jump) for address in addresses)
+        return tuple(self._context.connection.endpoint(address.ip, port) for address in addresses)
 
     def create_image(self, id: str, spec: ImageSpec) -> Image:
         """Copy the root disk to a new qcow2 image; a running guest goes on meanwhile."""

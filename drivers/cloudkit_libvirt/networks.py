@@ -12,7 +12,7 @@ from cloudkit_libvirt.bodies import NetworkBody, Phase, PortBody, SubnetBody, co
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.routing_bodies import FloatingIpBody, RouterBody
-from cloudkit_libvirt.subnets import Subnets
+from cloudkit_libvirt.subnets import BridgedSubnets
 from cloudkit_libvirt.undo import undoing
 
 STATUS = {
@@ -25,9 +25,31 @@ DEFAULT_MTU = 1500
 
 
 class Networks(RecordCollection[NetworkBody, Network]):
-    """Isolated layer-2 networks, each led out by NAT through the host."""
+    """Networks that are there."""
 
     body_type = NetworkBody
+
+    def _values(self, view: View, records: Sequence[Record[NetworkBody]]) -> Iterator[Network]:
+        subnets = view.all(SubnetBody)
+        for record in records:
+            yield self._network(record, tuple(item.id for item in subnets if item.body.network_id == record.id))
+
+    def _network(self, record: Record[NetworkBody], subnet_ids: tuple[str, ...]) -> Network:
+        body = record.body
+        return Network(
+            **self._fields(record),
+            status=STATUS[body.phase],
+            native_status=body.phase.value,
+            subnet_ids=subnet_ids,
+            external=body.external,
+            shared=body.shared,
+            mtu=body.mtu or DEFAULT_MTU,
+            tags=body.tags,
+        )
+
+
+class BridgedNetworks(Networks):
+    """Isolated layer-2 networks, each led out by NAT through the host."""
 
     def create(self, spec: NetworkSpec) -> Network:
         """Make one, without a subnet."""
@@ -59,26 +81,8 @@ class Networks(RecordCollection[NetworkBody, Network]):
                     raise InUse(f"the {noun} {user.name!r} needs the network", driver="libvirt", resource=id)
 
         self._begin_delete(id, refuse_used)
-        subnets = Subnets(self._context, self._project_id)
+        subnets = BridgedSubnets(self._context, self._project_id)
         for subnet in self._context.records.view().all(SubnetBody):
             if subnet.body.network_id == id:
                 subnets.delete(subnet.id)
         self._context.records.remove(NetworkBody, id)
-
-    def _values(self, view: View, records: Sequence[Record[NetworkBody]]) -> Iterator[Network]:
-        subnets = view.all(SubnetBody)
-        for record in records:
-            yield self._network(record, tuple(item.id for item in subnets if item.body.network_id == record.id))
-
-    def _network(self, record: Record[NetworkBody], subnet_ids: tuple[str, ...]) -> Network:
-        body = record.body
-        return Network(
-            **self._fields(record),
-            status=STATUS[body.phase],
-            native_status=body.phase.value,
-            subnet_ids=subnet_ids,
-            external=body.external,
-            shared=body.shared,
-            mtu=body.mtu or DEFAULT_MTU,
-            tags=body.tags,
-        )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 
 import libvirt
 
 from cloudkit.errors import AlreadyExists, Conflict, InUse, InvalidRequest
-from cloudkit.types import FixedIp, NetworkStatus, Port, PortSpec
+from cloudkit.types import FixedIp, NetworkStatus, Nic, Port, PortSpec
 from cloudkit_libvirt import addresses, network_xml
 from cloudkit_libvirt.bodies import NetworkBody, Phase, PortBody, SubnetBody, common_of, now_text
 from cloudkit_libvirt.collections_base import RecordCollection
@@ -38,32 +39,12 @@ class Wish:
 
 
 class Ports(RecordCollection[PortBody, Port]):
-    """Plugs on networks."""
+    """Plugs on networks, as servers need them."""
 
     body_type = PortBody
 
-    def create(self, spec: PortSpec) -> Port:
-        """Make one; raises Conflict for a taken address."""
-        if len(spec.fixed_ips) > 1:
-            raise InvalidRequest("a port gets one address here, as a network has one subnet", driver="libvirt")
-        view = self._context.records.view()
-        self._ready(view, NetworkBody, spec.network_id)
-        wish = Wish(mac=_check_mac(spec.mac))
-        for fixed_ip in spec.fixed_ips:
-            if fixed_ip.subnet_id is not None:
-                subnet = self._ready(view, SubnetBody, fixed_ip.subnet_id)
-                if subnet.body.network_id != spec.network_id:
-                    raise InvalidRequest("the subnet belongs to another network", driver="libvirt")
-            wish = replace(wish, ip=fixed_ip.ip)
-        body = PortBody(
-            **common_of(spec, self._project_id),
-            network_id=spec.network_id,
-            subnet_id=None,
-            mac="",
-            ip=None,
-            group_ids=self.group_ids(view, spec.security_group_ids),
-        )
-        return self.value(self.make(str(uuid.uuid4()), body, wish))
+    def check(self, nics: Sequence[Nic]) -> None:
+        """Refuse interfaces that cannot be had, before anything is made; bridges take all."""
 
     def make(self, id: str, body: PortBody, wish: Wish) -> Record[PortBody]:
         """Write the record, take the address, register it where libvirt does not know it yet."""
@@ -72,25 +53,13 @@ class Ports(RecordCollection[PortBody, Port]):
         if subnet is None:
             if wish.ip is not None:
                 raise InvalidRequest("the network has no subnet to take an address from", driver="libvirt")
-            body = replace(body, mac=wish.mac or _random_mac(), own_mac=wish.mac is not None)
+            body = replace(body, mac=wish.mac or random_mac(), own_mac=wish.mac is not None)
         else:
             body = self._choose(view, subnet, body, wish, set())
         record = self._context.records.create(id, body)
         with undoing(lambda: self.remove(id)):
             record = self._take(record, subnet, wish)
             return self.finish(record, record.body)
-
-    def delete(self, id: str) -> None:
-        """Delete one; raises InUse while a server has it."""
-
-        def refuse_used(view: View) -> None:
-            body = view.get(PortBody, id).body
-            if body.device_id:
-                user = "router" if body.device_owner == ROUTER_OWNER else "server"
-                raise InUse(f"the port is used by the {user} {body.device_id}", driver="libvirt", resource=id)
-
-        self._begin_delete(id, refuse_used)
-        self.remove(id)
 
     def remove(self, id: str) -> None:
         """Undo all of a port, from whatever state it is in."""
@@ -273,6 +242,45 @@ class Ports(RecordCollection[PortBody, Port]):
         )
 
 
+class BridgedPorts(Ports):
+    """Ports that are made and deleted by themselves."""
+
+    def create(self, spec: PortSpec) -> Port:
+        """Make one; raises Conflict for a taken address."""
+        if len(spec.fixed_ips) > 1:
+            raise InvalidRequest("a port gets one address here, as a network has one subnet", driver="libvirt")
+        view = self._context.records.view()
+        self._ready(view, NetworkBody, spec.network_id)
+        wish = Wish(mac=_check_mac(spec.mac))
+        for fixed_ip in spec.fixed_ips:
+            if fixed_ip.subnet_id is not None:
+                subnet = self._ready(view, SubnetBody, fixed_ip.subnet_id)
+                if subnet.body.network_id != spec.network_id:
+                    raise InvalidRequest("the subnet belongs to another network", driver="libvirt")
+            wish = replace(wish, ip=fixed_ip.ip)
+        body = PortBody(
+            **common_of(spec, self._project_id),
+            network_id=spec.network_id,
+            subnet_id=None,
+            mac="",
+            ip=None,
+            group_ids=self.group_ids(view, spec.security_group_ids),
+        )
+        return self.value(self.make(str(uuid.uuid4()), body, wish))
+
+    def delete(self, id: str) -> None:
+        """Delete one; raises InUse while a server has it."""
+
+        def refuse_used(view: View) -> None:
+            body = view.get(PortBody, id).body
+            if body.device_id:
+                user = "router" if body.device_owner == ROUTER_OWNER else "server"
+                raise InUse(f"the port is used by the {user} {body.device_id}", driver="libvirt", resource=id)
+
+        self._begin_delete(id, refuse_used)
+        self.remove(id)
+
+
 def subnet_of(view: View, network_id: str) -> Record[SubnetBody] | None:
     """The subnet of a network, if it has one that is ready."""
     found = (item for item in view.all(SubnetBody) if item.body.network_id == network_id)
@@ -295,6 +303,7 @@ def _check_mac(mac: str | None) -> str | None:
     return lower
 
 
-def _random_mac() -> str:
+def random_mac() -> str:
+    """A MAC in the range that QEMU uses."""
     number = uuid.uuid4().int & 0xFFFFFF
     return f"52:54:00:{number >> 16:02x}:{number >> 8 & 0xFF:02x}:{number & 0xFF:02x}"

@@ -64,6 +64,11 @@ def _blob_name(kind: str, id: str, generation: int) -> str:
     return f"ck1.{kind}.{id}.{generation}"
 
 
+def first_blob_name(body_type: type[Body], id: str) -> str:
+    """The blob of a record's first generation."""
+    return _blob_name(_kind_of(body_type), id, 1)
+
+
 class View:
     """The records as one listing of the store found them."""
 

@@ -30,6 +30,7 @@ from cloudkit_libvirt.places import volume_place
 from cloudkit_libvirt.ports import Ports, Wish, subnet_of
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.seed_network import network_data
+from cloudkit_libvirt.user_network import UserPorts
 from cloudkit_libvirt.volume_state import require_state
 from cloudkit_libvirt.xml_tree import Element
 from cloudkit_libvirt.zone import ZONE, check_zone
@@ -98,10 +99,11 @@ class Builder:
         self._context = context
         self._project_id = project_id
         self._ready = ready
-        self._ports = Ports(context, project_id)
+        self._ports = (UserPorts if context.user_network else Ports)(context, project_id)
 
     def plan(self, spec: ServerSpec) -> Plan:
         """Look up and check everything, and change nothing."""
+        self._ports.check(spec.nics)
         view = self._context.records.view()
         check_zone(spec)
         if spec.server_group_id is not None:
@@ -252,7 +254,7 @@ class Builder:
         network = self._context.records.view().get(NetworkBody, nic.network_id).body
         return domain_xml.Nic(
             mac=port.mac,
-            network=network_xml.libvirt_name(nic.network_id),
+            network=None if self._context.user_network else network_xml.libvirt_name(nic.network_id),
             mtu=network.mtu,
             # Told, as the filters are by it.
             tap=network_xml.tap_name(port_id) if self._context.hostnet is not None else None,

@@ -21,9 +21,27 @@ from cloudkit_libvirt.xml_tree import parse, to_text
 
 
 class Subnets(RecordCollection[SubnetBody, Subnet]):
-    """IPv4 subnets, one a network."""
+    """Subnets that are there."""
 
     body_type = SubnetBody
+
+    def value(self, record: Record[SubnetBody]) -> Subnet:
+        """The value of a record."""
+        body = record.body
+        return Subnet(
+            **self._fields(record),
+            network_id=body.network_id,
+            cidr=body.cidr,
+            ip_version=4,
+            gateway_ip=body.gateway_ip,
+            dns=body.dns,
+            dhcp=body.dhcp,
+            allocation_pools=body.pools,
+        )
+
+
+class BridgedSubnets(Subnets):
+    """IPv4 subnets, one a network, each with its bridge and DHCP server."""
 
     def create(self, spec: SubnetSpec) -> Subnet:
         """Make one, and with it the network in libvirt; raises Conflict for addresses that are in use."""
@@ -141,22 +159,6 @@ class Subnets(RecordCollection[SubnetBody, Subnet]):
         if network.isActive():
             network.destroy()
         network.undefine()
-
-    # -- reading
-
-    def value(self, record: Record[SubnetBody]) -> Subnet:
-        """The value of a record."""
-        body = record.body
-        return Subnet(
-            **self._fields(record),
-            network_id=body.network_id,
-            cidr=body.cidr,
-            ip_version=4,
-            gateway_ip=body.gateway_ip,
-            dns=body.dns,
-            dhcp=body.dhcp,
-            allocation_pools=body.pools,
-        )
 
 
 def _check_dns(server: str) -> None:

@@ -31,7 +31,7 @@ from cloudkit.types import BackupSpec, Nic, ServerGroupSpec, ServerStatus, Snaps
 from cloudkit_libvirt.blobs import MemoryBlobs
 from cloudkit_libvirt.domains import Domains
 from cloudkit_libvirt.pool import Pool
-from cloudkit_libvirt.subnets import Subnets
+from cloudkit_libvirt.subnets import BridgedSubnets
 
 STEPS: tuple[tuple[type[Any], str], ...] = (
     (MemoryBlobs, "create"),
@@ -44,8 +44,8 @@ STEPS: tuple[tuple[type[Any], str], ...] = (
     (libvirt.virDomain, "create"),
     (libvirt.virDomain, "destroy"),
     (libvirt.virDomain, "shutdown"),
-    (Subnets, "_define"),
-    (Subnets, "_undefine"),
+    (BridgedSubnets, "_define"),
+    (BridgedSubnets, "_undefine"),
 )
 
 

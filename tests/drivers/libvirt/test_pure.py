@@ -259,6 +259,12 @@ class TestErrors:
         assert translated.fault == text
         assert "virt_type=qemu" in translated.hint
 
+    def test_a_home_that_is_too_long_is_told_with_the_way_out(self) -> None:
+        text = "internal error: UNIX socket path '/home/a/org.qemu.guest_agent.0' too long"
+        translated = translate(self.error(1, text), lambda: None)
+        assert translated.fault == text
+        assert "XDG_CONFIG_HOME" in translated.hint
+
     def test_a_volume_in_the_making_is_worth_another_try(self) -> None:
         translated = translate(self.error(55, "volume 'x' is still being allocated."), lambda: None)
         assert isinstance(translated, Busy)

@@ -120,10 +120,24 @@ class LibvirtBed:
         """Return the command line that runs `argv` inside the bed's network namespace."""
         return ["nsenter", f"--net=/run/netns/{self.netns}", "--", *map(str, argv)]
 
+    def user_command(self, argv: Sequence[str | Path], keep: Sequence[str | Path] = ()) -> list[str]:
+        """Return the command line that runs `argv` inside the bed as an ordinary user, who can read `keep`.
+
+        It is in the bed's PID namespace, so that a daemon that libvirt starts for the user ends with the bed.
+        """
+        private = ["unshare", "--mount", "--propagation=private", "--"]
+        become = [sys.executable, HERE / "ordinary_user.py", self.folder, ":".join(map(str, keep))]
+        return self.inner_command([*private, *become, *argv], os.getcwd())
+
+    def inner_command(self, argv: Sequence[str | Path], directory: str | Path = "/") -> list[str]:
+        """Return the command line that runs `argv` in all namespaces of the bed, where it ends with the bed."""
+        namespaces = [f"--target={self._init().pid}", "--mount", "--pid", "--net", f"--wd={directory}"]
+        return ["nsenter", *namespaces, "--", *map(str, argv)]
+
     def kill_libvirtd(self) -> None:
         """Kill the daemon as a crash would; guests and DHCP servers stay."""
         monitored = bool(self._monitors())
-        self._kill("libvirtd")
+        self.kill("libvirtd")
         # QEMU takes one monitor at a time. A daemon that is back before QEMU has seen the last one go is thrown out
         # by it, and kills the guest that it cannot speak to.
         deadline = time.monotonic() + 10
@@ -140,20 +154,20 @@ class LibvirtBed:
 
     def kill_guests(self) -> None:
         """Kill every guest's QEMU as a crash would."""
-        self._kill("qemu")
+        self.kill("qemu")
 
     def libvirtd_pid(self) -> int:
         """The daemon's pid, as the world outside the bed sees it."""
         return next(process.pid for process, name in self._processes() if name == "libvirtd")
 
-    def _kill(self, prefix: str) -> None:
+    def kill(self, prefix: str) -> None:
+        """Kill the programs whose names begin so and that run in the bed's PID namespace."""
         for process, name in self._processes():
             if name.startswith(prefix):
                 process.kill()
 
     def start_libvirtd(self) -> None:
         """Start the daemon; it answers when this returns."""
-        namespaces = ["nsenter", f"--target={self._init().pid}", "--mount", "--pid", "--net", "--wd=/", "--"]
         daemon = [
             "libvirtd",
             "--daemon",
@@ -165,7 +179,7 @@ class LibvirtBed:
         # The daemon keeps what it inherits: a pipe would never reach its end.
         with (self.folder / "log/start.log").open("a") as log:
             done = subprocess.run(
-                [*namespaces, *daemon], stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=30, check=False
+                self.inner_command(daemon), stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=30, check=False
             )
         if done.returncode != 0:
             raise BedError(f"libvirtd did not start:\n{self.log_tail()}")

@@ -2,6 +2,10 @@
 
 python tests/real/libvirt/run.py [PYTEST ARGUMENTS]
 python tests/real/libvirt/run.py --shell COMMAND …      any command inside the bed
+python tests/real/libvirt/run.py --user-shell COMMAND … the same as an ordinary user
+
+Tests whose files are named ``test_*_session.py`` are run in a second pytest, by an ordinary user. Without a path
+among the arguments all are run.
 
 With --debian before all else, or where CI is set, a Debian with cloud-init is built too, for the test that boots it.
 """
@@ -11,6 +15,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bed import LibvirtBed
@@ -21,10 +26,21 @@ from host_packages import install_packages
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[2]
+TESTS = str(HERE.relative_to(REPOSITORY))
+NOTHING_SELECTED = 5
+"""pytest's exit status where no test was collected."""
 
 
-def run_in_new_bed(command: Sequence[str], with_debian: bool) -> int:
-    """Start a bed, run `command` in it, remove the bed; a leftover makes success a failure."""
+@dataclass(frozen=True)
+class Run:
+    """A command for the inside of the bed, and whether an ordinary user runs it."""
+
+    command: Sequence[str]
+    by_user: bool = False
+
+
+def run_in_new_bed(runs: Sequence[Run], with_debian: bool) -> int:
+    """Start a bed, run the commands in it, remove the bed; a leftover makes success a failure."""
     with progress("packages are installed"):
         install_packages()
     with progress("guest image is built"):
@@ -40,11 +56,42 @@ def run_in_new_bed(command: Sequence[str], with_debian: bool) -> int:
             "CLOUDKIT_TEST_LIBVIRT_URI": bed.uri,
             "CLOUDKIT_TEST_BED": str(bed.folder),
         }
-        status = run_to_its_end(bed.command(command), environment)
+        readable = [sys.prefix, sys.base_prefix, REPOSITORY, *images.values()]
+        status = worst(
+            [
+                run_to_its_end(
+                    bed.user_command(run.command, readable) if run.by_user else bed.command(run.command), environment
+                )
+                for run in runs
+            ]
+        )
         left = bed.leftovers()
     if left:
         print("bed: THE TESTS LEFT BEHIND:", *left, sep="\n    ", file=sys.stderr)
     return status or int(bool(left))
+
+
+def worst(statuses: Sequence[int]) -> int:
+    """The worst exit status; that nothing was selected is told only where no pytest ran anything."""
+    return max((status for status in statuses if status != NOTHING_SELECTED), default=NOTHING_SELECTED)
+
+
+def runs_of(arguments: Sequence[str]) -> list[Run]:
+    """The command after --shell or --user-shell; else the administrator's tests and the user's, as asked for."""
+    if arguments[:1] in (["--shell"], ["--user-shell"]):
+        return [Run(command_of(["--shell", *arguments[1:]], TESTS), by_user=arguments[0] == "--user-shell")]
+    paths = [argument for argument in arguments if HERE in Path(argument.partition("::")[0]).resolve().parents]
+    options = [argument for argument in arguments if argument not in paths]
+    of_user = [path for path in paths if path.partition("::")[0].endswith("_session.py")]
+    others = [path for path in paths if path not in of_user]
+    runs: list[Run] = []
+    pytest = [sys.executable, "-m", "pytest"]
+    if others or not paths:
+        runs.append(Run([*pytest, *(others or [TESTS]), *options]))
+    if of_user or not paths:
+        # The sources may be another's, so that nothing is kept beside them.
+        runs.append(Run([*pytest, "-p", "no:cacheprovider", *(of_user or [TESTS]), *options], by_user=True))
+    return runs
 
 
 def main(arguments: list[str]) -> int:
@@ -52,10 +99,10 @@ def main(arguments: list[str]) -> int:
     with_debian = bool(os.environ.get("CI"))
     if arguments[:1] == ["--debian"]:
         with_debian, arguments = True, arguments[1:]
-    command = command_of(arguments, str(HERE.relative_to(REPOSITORY)))
-    if arguments[:1] != ["--shell"]:
+    if arguments[:1] not in (["--shell"], ["--user-shell"]):
         os.chdir(REPOSITORY)
-    return exit_status(lambda: run_in_new_bed(command, with_debian))
+    runs = runs_of(arguments)
+    return exit_status(lambda: run_in_new_bed(runs, with_debian))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,50 @@ def test_a_jump_host_that_has_gone_is_connected_again(
     assert jump.accepted == 2
 
 
+def elsewhere(home: Path, folder: Path, jump: SshServer, server: SshServer) -> Endpoint:
+    """The same way, with key and known hosts in files of their own."""
+    key, known_hosts = folder / "jump_key", folder / "jump_hosts"
+    (home / ".ssh/id_ed25519").rename(key)
+    (home / ".ssh/known_hosts").rename(known_hosts)
+    (place,) = through(jump, server)["endpoints"]()
+    return replace(place, jump_key=str(key), jump_known_hosts=str(known_hosts))
+
+
+def test_key_and_known_hosts_of_the_jump_host_may_be_files_of_their_own(
+    jump: SshServer, ssh_server: SshServer, open_to: Open, home: Path, tmp_path: Path
+) -> None:
+    place = elsewhere(home, tmp_path, jump, ssh_server)
+    with open_to(ssh_server, endpoints=lambda: [place]) as shell:
+        assert shell.run("echo behind").stdout == "behind\n"
+    # Where they are named, the user's own are not looked at.
+    (tmp_path / "jump_hosts").rename(home / ".ssh/known_hosts")
+    with pytest.raises(HostKeyUnknown, match="jump_hosts cannot be read"):
+        open_to(ssh_server, endpoints=lambda: [place])
+
+
+def test_another_key_than_the_named_one_is_not_tried(
+    jump: SshServer, ssh_server: SshServer, open_to: Open, home: Path, tmp_path: Path
+) -> None:
+    place = elsewhere(home, tmp_path, jump, ssh_server)
+    (tmp_path / "jump_key").rename(home / ".ssh/id_ed25519")
+    write_private_key(tmp_path / "jump_key", generate_key_pair()[0])
+    with pytest.raises(SshAuthFailed) as caught:
+        open_to(ssh_server, endpoints=lambda: [place])
+    assert f"ssh -i {tmp_path / 'jump_key'} -p {jump.port} me@127.0.0.1" in caught.value.hint
+    assert jump.logins == [("me", "refused")]
+
+
+def test_a_jump_host_may_be_an_alias_of_the_users_ssh_configuration(
+    jump: SshServer, ssh_server: SshServer, open_to: Open, home: Path
+) -> None:
+    config = f"Host lab\n  HostName 127.0.0.1\n  Port {jump.port}\n  User me\n"
+    (home / ".ssh/config").write_text(config)
+    place = Endpoint(host="127.0.0.1", port=ssh_server.port, jump="lab")
+    with open_to(ssh_server, endpoints=lambda: [place]) as shell:
+        assert shell.run("echo behind").stdout == "behind\n"
+    assert jump.logins == [("me", "in")]
+
+
 def test_an_unknown_jump_host_says_how_to_get_to_know_it(
     jump: SshServer, ssh_server: SshServer, open_to: Open, home: Path
 ) -> None:
@@ -154,15 +199,15 @@ def test_a_jump_host_that_does_not_answer_is_waited_for_and_leaves_no_thread(
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("host", (None, "host", 22)),
-        ("me@host", ("me", "host", 22)),
+        ("host", (None, "host", None)),
+        ("me@host", ("me", "host", None)),
         ("me@host:2222", ("me", "host", 2222)),
-        ("a@b@host", ("a@b", "host", 22)),
-        ("::1", (None, "::1", 22)),
-        ("fe80::1:2", (None, "fe80::1:2", 22)),
-        ("me@[::1]", ("me", "::1", 22)),
+        ("a@b@host", ("a@b", "host", None)),
+        ("::1", (None, "::1", None)),
+        ("fe80::1:2", (None, "fe80::1:2", None)),
+        ("me@[::1]", ("me", "::1", None)),
         ("[::1]:2222", (None, "::1", 2222)),
     ],
 )
-def test_a_destination_has_a_user_a_host_and_a_port(text: str, parts: tuple[str | None, str, int]) -> None:
+def test_a_destination_has_a_user_a_host_and_a_port(text: str, parts: tuple[str | None, str, int | None]) -> None:
     assert split_destination(text) == parts
