@@ -58,6 +58,14 @@ def _cidr(value: Any) -> str:
     return str(IPv4Network(value))
 
 
+def _yes_or_no(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value not in ("true", "false"):
+        raise ValueError("it must be true or false")
+    return bool(value == "true")
+
+
 def _pool_name(value: Any) -> str:
     if not isinstance(value, str) or not value or "/" in value:
         raise ValueError("it must be a name without a slash")
@@ -127,6 +135,7 @@ PLUGIN = DriverPlugin(
     open=_open,
     options=(
         Option("uri", "libvirt's connection URI, where the URL's address does not say it"),
+        Option("read_only", "true: things are looked at and never changed", parse=_yes_or_no, default=False),
         Option("pool", "name of the storage pool that holds all", parse=_pool_name, default="cloudkit"),
         Option(
             "pool_path",

@@ -19,7 +19,9 @@ from cloudkit.errors import Closed, InvalidRequest, NotFound, Unavailable
 from cloudkit.types import Endpoint, Kind
 from cloudkit_libvirt.errors import code_of, is_pool_busy, is_unreachable, silent
 from cloudkit_libvirt.events import Changes, ensure_event_loop
+from cloudkit_libvirt.hypervisors import refuse_hypervisor
 from cloudkit_libvirt.patience import PATIENCE_S, is_patient
+from cloudkit_libvirt.read_only import refused
 from cloudkit_libvirt.uri import endpoint, is_session
 from cloudkit_libvirt.xml_tree import node, to_text
 
@@ -58,12 +60,16 @@ class _Session:
 class Connection:
     """The way to libvirt and to the pool. Thread-safe."""
 
-    def __init__(self, uri: str, pool_name: str, pool_path: str) -> None:
-        """Remember where to connect; nothing happens before the first use."""
+    def __init__(self, uri: str, pool_name: str, pool_path: str, read_only: bool = False) -> None:
+        """Remember where to connect; nothing happens before the first use.
+
+        With ``read_only`` a pool is neither made nor started.
+        """
         self.uri = uri
         self.changes = Changes()
         self._pool_name = pool_name
         self._pool_path = pool_path
+        self._read_only = read_only
         self._lock = threading.Lock()
         self._session: _Session | None = None
         self._attempt: Future[_Session] | None = None
@@ -100,6 +106,8 @@ class Connection:
                 hint="`virsh pool-list --all` shows what there is.",
             ) from error
         if not pool.isActive():
+            if self._read_only:
+                raise refused(f"starting the pool {name!r}")
             pool.create()
         return pool
 
@@ -192,6 +200,7 @@ class Connection:
         ensure_event_loop()
         virt = libvirt.open(self.uri)
         try:
+            refuse_hypervisor(virt.getType())
             pool = self._open_pool(virt)
             _optional(lambda: virt.setKeepAlive(KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT))
             endings = self._listen(virt)
@@ -207,8 +216,12 @@ class Connection:
         except libvirt.libvirtError as error:
             if code_of(error) != libvirt.VIR_ERR_NO_STORAGE_POOL:
                 raise
+            if self._read_only:
+                raise refused(f"making the pool {self._pool_name!r}") from error
             pool = self._make_pool(virt)
         if not pool.isActive():
+            if self._read_only:
+                raise refused(f"starting the pool {self._pool_name!r}")
             # The folder may have gone since; making it is harmless where it has not.
             pool.build()
             try:

@@ -27,6 +27,7 @@ class Context:
         user_network: an unprivileged libvirt, whose guests are on QEMU's user network.
         live_copies: domain UUID → what threads that copy its disks wait for each other with.
         starts: held while an emulator is started for a create; as many at once as the host has cores.
+        read_only: nothing is to be changed.
         plug_lock: choosing a disk's name and plugging it in is one step within a process.
     """
 
@@ -43,6 +44,7 @@ class Context:
     starts: threading.BoundedSemaphore
     hostnet: HostNetwork | None = None
     user_network: bool = False
+    read_only: bool = False
     plug_lock: threading.Lock = field(default_factory=threading.Lock)
     live_copies: dict[str, threading.Lock] = field(default_factory=dict[str, threading.Lock])
 

@@ -10,7 +10,7 @@ from typing import Any
 import libvirt  # pyright: ignore[reportMissingTypeStubs]
 
 from cloudkit.driver import DRIVER_API, Driver, OpenRequest
-from cloudkit.errors import CloudError, ConfigError, NotFound, PermissionDenied, Unsupported
+from cloudkit.errors import CloudError, ConfigError, NotFound, PermissionDenied
 from cloudkit.types import Kind, Quota
 from cloudkit_libvirt import errors, images, network_xml, networks, plugging, ports, subnets, volumes
 from cloudkit_libvirt.backups import Backups
@@ -26,9 +26,11 @@ from cloudkit_libvirt.floating_ips import FloatingIps
 from cloudkit_libvirt.guest_servers import GuestServers
 from cloudkit_libvirt.hostnet.host import find_host
 from cloudkit_libvirt.hostnet.reconcile import HostNetwork
+from cloudkit_libvirt.hypervisors import TEST
 from cloudkit_libvirt.key_pairs import KeyPairs
 from cloudkit_libvirt.limits import limits_of
 from cloudkit_libvirt.pools import Pools
+from cloudkit_libvirt.read_only import ReadOnlyBlobs, ReadOnlyService
 from cloudkit_libvirt.records import Records
 from cloudkit_libvirt.routers import Routers
 from cloudkit_libvirt.security_groups import SecurityGroups
@@ -207,10 +209,12 @@ class LibvirtDriver:
         self.project_id = project_id
         self.cloud_id = context.cloud_id
         self.capabilities = _capabilities(context)
-        self.compute = Compute(context, project_id)
-        self.image = ImageService(context, project_id)
-        self.network = (NetworkService if context.hostnet is None else RoutedNetworkService)(context, project_id)
-        self.volume = VolumeService(context, project_id)
+        routed = context.hostnet is not None
+        show: Callable[[Any], Any] = ReadOnlyService if context.read_only else _itself
+        self.compute: Any = show(Compute(context, project_id))
+        self.image: Any = show(ImageService(context, project_id))
+        self.network: Any = show((RoutedNetworkService if routed else NetworkService)(context, project_id))
+        self.volume: Any = show(VolumeService(context, project_id))
 
     @property
     def native(self) -> Any:
@@ -272,7 +276,7 @@ class LibvirtDriver:
                     Kind.FLOATING_IP: self.network.floating_ips,
                     Kind.SECURITY_GROUP: self.network.security_groups,
                 }
-                if isinstance(self.network, RoutedNetworkService)
+                if self._context.hostnet is not None
                 else {}
             ),
         }
@@ -307,6 +311,10 @@ class LibvirtDriver:
         return str(network.XMLDesc())
 
 
+def _itself(service: Any) -> Any:
+    return service
+
+
 def open_driver(request: OpenRequest) -> Driver:
     """Connect and find out what the host is."""
     options = request.options
@@ -323,7 +331,7 @@ def open_driver(request: OpenRequest) -> Driver:
             driver="libvirt",
         )
     pool_path = options["pool_path"] or default_pool_path(uri)
-    connection = Connection(with_ssh_command(uri), options["pool"], pool_path)
+    connection = Connection(with_ssh_command(uri), options["pool"], pool_path, options["read_only"])
     remove_with(connection, connection.uri)
     try:
         return LibvirtDriver(_make_context(connection, options), request.project_id or DEFAULT_PROJECT)
@@ -337,13 +345,7 @@ def open_driver(request: OpenRequest) -> Driver:
 
 def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context:
     virt = connection.virt
-    simulated = virt.getType() == "TEST"
-    if not simulated and virt.getType() != "QEMU":
-        raise Unsupported(
-            f"libvirt's driver here is {virt.getType()}, and QEMU is needed",
-            driver="libvirt",
-            hint="Use a URI that begins with qemu, as qemu:///system.",
-        )
+    simulated = virt.getType() == TEST
     capabilities = virt.getCapabilities()
     pools = Pools(connection, options["volume_types"], options["backup_pool"])
     pools.check()
@@ -351,6 +353,9 @@ def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context
     user_network = is_session(connection.uri)
     if user_network:
         store = PresetBlobs(store)
+    read_only = bool(options["read_only"])
+    if read_only and not simulated:
+        store = ReadOnlyBlobs(store)
     records, cloud_id = Records(store), connection.pool.UUIDString()
     host = None if simulated or user_network or options["host_network"] == "off" else find_host(connection)
     if host is None and options["host_network"] == "on":
@@ -366,16 +371,21 @@ def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context
         records=records,
         domains=Domains(connection),
         cloud_id=cloud_id,
-        domain_type="test" if simulated else choose(options["virt_type"], capabilities, connection.host is None),
+        domain_type="test"
+        if simulated
+        else choose(options["virt_type"], capabilities, connection.host is None, user_network),
         arch=parse(capabilities).findtext("host/cpu/arch") or "x86_64",
         simulated=simulated,
         starts=threading.BoundedSemaphore(max(1, virt.getInfo()[2])),
         max_image_bytes=options["max_image_gib"] << 30,
         hostnet=None if host is None else HostNetwork(host, connection, records, cloud_id),
         user_network=user_network,
+        read_only=read_only,
     )
     if simulated:
         images.add_preset(context)
+    if read_only:
+        return context
     if host is not None and options["external_cidr"]:
         ensure_external(context, options["external_cidr"])
     context.reconcile()

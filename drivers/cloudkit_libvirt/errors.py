@@ -62,6 +62,11 @@ _DISK_IN_USE = "Is another process using the image"
 """QEMU's words, of a guest and of qemu-img alike, for a file that another QEMU has locked."""
 _QEMU_ENDED = ("process exited while connecting to monitor", "unexpectedly closed the monitor")
 _QEMU_HINT = "Its own words tell why. Where they speak of KVM, this host's cannot run guests: set virt_type=qemu."
+_NO_DRIVER = ("no connection driver available", "libvirt was built without the")
+_NO_DRIVER_HINT = (
+    "Check the URI: servers are made on QEMU and KVM, as by libvirt+qemu:///system. libvirt's driver for them may be "
+    "a package of its own: libvirt-daemon-driver-qemu."
+)
 _LONG_PATH_HINT = (
     "libvirt makes its sockets below $XDG_CONFIG_HOME or ~/.config: set XDG_CONFIG_HOME to a shorter path, "
     "and restart the user's libvirtd."
@@ -111,6 +116,17 @@ def translate(error: Exception, free_bytes: Callable[[], int | None]) -> CloudEr
 def _of_libvirt(error: libvirt.libvirtError) -> CloudError:
     text = error.get_error_message() or str(error)
     code = error.get_error_code() or 0
+    if any(words in text for words in _NO_DRIVER):
+        return Unsupported(
+            "this libvirt has no driver for the URI's hypervisor", driver="libvirt", fault=text, hint=_NO_DRIVER_HINT
+        )
+    if "read only access prevents" in text:
+        return PermissionDenied(
+            "this way to libvirt is for reading only, and the records are in volumes, which it does not let be read",
+            driver="libvirt",
+            fault=text,
+            hint="Use libvirt's ordinary socket, and the option read_only=true to change nothing.",
+        )
     if (failure := ssh_transport.failure_of(text)) is not None:
         return failure
     if is_unreachable(error):

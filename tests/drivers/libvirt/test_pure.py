@@ -259,6 +259,25 @@ class TestErrors:
         assert translated.fault == text
         assert "virt_type=qemu" in translated.hint
 
+    @pytest.mark.parametrize(
+        ("code", "text"),
+        [
+            (5, "no connection driver available for xen:///system"),
+            (67, "unsupported configuration: libvirt was built without the 'hyperv' driver"),
+        ],
+    )
+    def test_a_hypervisor_that_this_libvirt_does_not_know(self, code: int, text: str) -> None:
+        translated = translate(self.error(code, text), lambda: None)
+        assert type(translated).__name__ == "Unsupported"
+        assert translated.fault == text
+        assert "qemu:///system" in translated.hint
+
+    def test_a_way_that_is_for_reading_only(self) -> None:
+        text = "operation forbidden: read only access prevents virStorageVolDownload"
+        translated = translate(self.error(29, text), lambda: None)
+        assert type(translated).__name__ == "PermissionDenied"
+        assert "read_only=true" in translated.hint
+
     def test_a_home_that_is_too_long_is_told_with_the_way_out(self) -> None:
         text = "internal error: UNIX socket path '/home/a/org.qemu.guest_agent.0' too long"
         translated = translate(self.error(1, text), lambda: None)
