@@ -21,7 +21,7 @@ HOME = Path("/run/home")
 TEMPORARY = HOME / "tmp"
 RUNTIME = Path(f"/run/user/{UID}")
 STAGING = Path("/run/staging")
-KEPT_VARIABLES = ("CI", "COLUMNS", "LANG", "PATH", "TERM")
+KEPT_VARIABLES = ("CI", "COLUMNS", "LANG", "PATH", "PYTHONPATH", "TERM")
 
 
 def mount(*arguments: str | Path) -> None:
