@@ -1,0 +1,50 @@
+"""Quota and use: Nova, Cinder and Neutron tell theirs in three ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cloudkit.types import Quota
+from cloudkit_openstack.context import Context
+from cloudkit_openstack.wire import Body, limit_of
+
+QUOTA_DETAILS = "quota_details"
+"""The extension of Neutron's that tells the use."""
+
+_NOVA = {
+    "servers": ("maxTotalInstances", "totalInstancesUsed"),
+    "vcpus": ("maxTotalCores", "totalCoresUsed"),
+    "ram_mib": ("maxTotalRAMSize", "totalRAMUsed"),
+    "server_groups": ("maxServerGroups", "totalServerGroupsUsed"),
+}
+_CINDER = {
+    "volumes": ("maxTotalVolumes", "totalVolumesUsed"),
+    "volume_gib": ("maxTotalVolumeGigabytes", "totalGigabytesUsed"),
+    "snapshots": ("maxTotalSnapshots", "totalSnapshotsUsed"),
+}
+_NEUTRON = {
+    "networks": "network",
+    "subnets": "subnet",
+    "ports": "port",
+    "routers": "router",
+    "floating_ips": "floatingip",
+    "security_groups": "security_group",
+}
+
+
+def limits_of(context: Context) -> Mapping[str, Quota]:
+    """The project's, by cloudkit's names."""
+    found: dict[str, Quota] = {}
+    for service, names in ((context.compute, _NOVA), (context.volume, _CINDER)):
+        absolute: Body = service.get("/limits")["limits"]["absolute"]
+        for name, (limit, used) in names.items():
+            if limit in absolute and used in absolute:
+                found[name] = Quota(limit=limit_of(absolute[limit]), in_use=absolute[used])
+    if QUOTA_DETAILS in context.extensions:
+        details: Body = context.network.get(f"/quotas/{context.project.id}/details.json")["quota"]
+        for name, neutrons in _NEUTRON.items():
+            if neutrons in details:
+                quota = details[neutrons]
+                in_use = quota["used"] + quota.get("reserved", 0)
+                found[name] = Quota(limit=limit_of(quota["limit"]), in_use=in_use)
+    return found

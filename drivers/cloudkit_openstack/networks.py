@@ -1,0 +1,162 @@
+"""Networks and subnets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from cloudkit.driver import Query
+from cloudkit.errors import Conflict
+from cloudkit.types import Kind, Network, NetworkSpec, NetworkStatus, Subnet, SubnetSpec
+from cloudkit_openstack.collection import Narrowing, exactly, not_found
+from cloudkit_openstack.neutron import NOTHING, NeutronCollection, name_query
+from cloudkit_openstack.wire import Body, status_of
+
+TAGS_ON_CREATE = "tag-creation"
+"""The extension with which a create request takes tags."""
+
+
+class Networks(NeutronCollection[Network]):
+    """Layer-2 networks."""
+
+    kind = Kind.NETWORK
+    path = "/networks"
+    one, many = "network", "networks"
+    only_owners = False
+    narrowing: ClassVar[Narrowing] = {
+        "name": name_query,
+        "external": exactly("router:external"),
+        "shared": exactly("shared"),
+        "tags": lambda tags: ("tags", ",".join(tags)) if tags and not any("," in tag for tag in tags) else None,
+    }
+
+    def _is_for_all(self, value: Network) -> bool:
+        return value.shared or value.external
+
+    def create(self, spec: NetworkSpec) -> Network:
+        """Make one; tags take a request of their own where Neutron is older than 2024.2."""
+        at_once = TAGS_ON_CREATE in self._context.extensions
+        body = self._make(
+            spec,
+            mtu=spec.mtu,
+            shared=spec.shared or None,
+            tags=list(spec.tags) if spec.tags and at_once else None,
+            **({"router:external": True} if spec.external else {}),
+        )
+        if spec.tags and not at_once:
+            try:
+                body["tags"] = self._set_tags(body["id"], spec.tags)
+            except BaseException:
+                self._service.delete(self._at(body["id"]))
+                raise
+        return self._one_value(body)
+
+    def update(self, id: str, changes: Mapping[str, Any]) -> Network:
+        """Change attributes; tags as a whole, in a request of their own."""
+        self._own(id)
+        plain = {name: value for name, value in changes.items() if name != "tags"}
+        if plain:
+            self._change(id, plain)
+        if "tags" in changes:
+            self._set_tags(id, changes["tags"])
+        return self.get(id)
+
+    def _set_tags(self, id: str, tags: Sequence[str]) -> Sequence[str]:
+        found: Sequence[str] = self._service.put(self._at(id, "tags"), {"tags": list(tags)})["tags"]
+        return found
+
+    def _values(self, bodies: Sequence[Body]) -> Iterable[Network]:
+        return map(self._value, bodies)
+
+    def _value(self, body: Body) -> Network:
+        return Network(
+            **self._common(body),
+            status=status_of(NetworkStatus, body["status"]),
+            native_status=body["status"],
+            subnet_ids=tuple(body.get("subnets") or ()),
+            external=bool(body.get("router:external")),
+            shared=bool(body.get("shared")),
+            mtu=body.get("mtu"),
+            tags=tuple(body.get("tags") or ()),
+        )
+
+
+class Subnets(NeutronCollection[Subnet]):
+    """Ranges of addresses on networks; who sees a network sees its subnets."""
+
+    kind = Kind.SUBNET
+    path = "/subnets"
+    one, many = "subnet", "subnets"
+    only_owners = False
+    narrowing: ClassVar[Narrowing] = {
+        "name": name_query,
+        "network_id": exactly("network_id"),
+        "cidr": exactly("cidr"),
+    }
+
+    def list(self, query: Query) -> Iterator[Subnet]:
+        """All that the project sees."""
+        if not self._project.is_admin or query.all_projects:
+            yield from super().list(query)
+            return
+        for_all: set[str] | None = None
+        for bodies in self._pages(self._list_query(query)):
+            for value in self._values(bodies):
+                if value.project_id != self._project.id:
+                    for_all = self._networks_for_all() if for_all is None else for_all
+                    if value.network_id not in for_all:
+                        continue
+                yield value
+
+    def get(self, id: str) -> Subnet:
+        """One by its id."""
+        subnet = self._one_value(self.body(id))
+        if self._project.is_admin and subnet.project_id != self._project.id:
+            network: Network = self._context.collections[Kind.NETWORK].get(subnet.network_id)
+            if network.project_id != self._project.id and not (network.shared or network.external):
+                raise not_found(self.kind, id)
+        return subnet
+
+    def _networks_for_all(self) -> set[str]:
+        return {
+            network["id"]
+            for attribute in ("shared", "router:external")
+            for page in self._service.pages("/networks", "networks", [(attribute, True), ("fields", "id")])
+            for network in page
+        }
+
+    def create(self, spec: SubnetSpec) -> Subnet:
+        """Make one; raises Conflict where it overlaps another one of its network."""
+        self._context.require(Kind.NETWORK, spec.network_id)
+        pools = [{"start": first, "end": last} for first, last in spec.allocation_pools]
+        fields: dict[str, Any] = {} if spec.gateway_ip == "auto" else {"gateway_ip": spec.gateway_ip or NOTHING}
+        try:
+            body = self._make(
+                spec,
+                network_id=spec.network_id,
+                cidr=spec.cidr,
+                ip_version=spec.ip_version,
+                dns_nameservers=list(spec.dns) or None,
+                enable_dhcp=spec.dhcp,
+                allocation_pools=pools or None,
+                **fields,
+            )
+        except Conflict as error:
+            error.hint = error.hint or "Choose another CIDR."
+            raise
+        return self._one_value(body)
+
+    def _values(self, bodies: Sequence[Body]) -> Iterable[Subnet]:
+        return map(self._value, bodies)
+
+    def _value(self, body: Body) -> Subnet:
+        return Subnet(
+            **self._common(body),
+            network_id=body["network_id"],
+            cidr=body["cidr"],
+            ip_version=body["ip_version"],
+            gateway_ip=body.get("gateway_ip"),
+            dns=tuple(body.get("dns_nameservers") or ()),
+            dhcp=bool(body.get("enable_dhcp")),
+            allocation_pools=tuple((pool["start"], pool["end"]) for pool in body.get("allocation_pools") or ()),
+        )

@@ -1,0 +1,84 @@
+"""Which port, on which network, is behind an address that Nova shows: Nova tells the MAC and the network's name only.
+
+A port's MAC stays with the server as long as the port does, so that what was asked once is known: reading a server
+is one request, and one more the first time that its addresses are seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+
+from cloudkit.types import Address
+from cloudkit_openstack.service import Service
+from cloudkit_openstack.wire import Body
+
+MOST_ASKED = 40
+"""For more servers than these, all ports are listed: their ids would make too long a URL."""
+
+MOST_KEPT = 100_000
+
+
+class Plug(NamedTuple):
+    """A port, as far as an address needs it."""
+
+    port_id: str
+    network_id: str
+
+
+_UNKNOWN = Plug("", "")
+
+
+class Plugs:
+    """What is known of the ports of servers."""
+
+    def __init__(self, network: Service) -> None:
+        """Ask ``network`` for what is not known yet."""
+        self._network = network
+        self._known: dict[tuple[str, str], Plug] = {}
+
+    def learn(self, servers: Iterable[Body]) -> None:
+        """See to it that the ports of these servers are known."""
+        unknown = list(dict.fromkeys(id for id, mac in map_macs(servers) if (id, mac) not in self._known))
+        if not unknown:
+            return
+        if len(self._known) > MOST_KEPT:
+            self._known.clear()
+        query: list[tuple[str, Any]] = [("fields", each) for each in ("id", "mac_address", "network_id", "device_id")]
+        if len(unknown) <= MOST_ASKED:
+            query += [("device_id", id) for id in unknown]
+        for ports in self._network.pages("/ports", "ports", query):
+            for port in ports:
+                key = port["device_id"], port["mac_address"]
+                self._known[key] = Plug(port["id"], port["network_id"])
+
+    def addresses(self, server: Body) -> tuple[Address, ...]:
+        """The addresses of a server whose ports were learnt, in the order of its interfaces."""
+        found: list[Address] = []
+        id = server["id"]
+        for shown in (server.get("addresses") or {}).values():
+            for each in shown:
+                mac = each.get("OS-EXT-IPS-MAC:mac_addr", "")
+                plug = self._known.get((id, mac), _UNKNOWN)
+                found.append(
+                    Address(
+                        ip=each["addr"],
+                        mac=mac,
+                        network_id=plug.network_id,
+                        port_id=plug.port_id,
+                        version=each.get("version") or ip_address(each["addr"]).version,
+                        floating=each.get("OS-EXT-IPS:type") == "floating",
+                    )
+                )
+        return tuple(found)
+
+
+def map_macs(servers: Iterable[Body]) -> Iterable[tuple[str, str]]:
+    """The pairs of server and MAC that servers show."""
+    for server in servers:
+        networks: Iterable[Sequence[Body]] = (server.get("addresses") or {}).values()
+        for shown in networks:
+            for each in shown:
+                if mac := each.get("OS-EXT-IPS-MAC:mac_addr"):
+                    yield server["id"], mac
