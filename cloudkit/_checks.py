@@ -21,6 +21,10 @@ MAX_MIB = 1 << 31
 MAX_GIB = 1 << 31
 """Nova and Cinder keep sizes in signed 32-bit columns."""
 
+_METADATA_KEY = re.compile(r"[a-zA-Z0-9_:. -]{1,255}")
+MAX_METADATA_VALUE = 255
+"""Nova's and Cinder's (compute and block storage API references, "Server metadata", "Volume metadata")."""
+
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
@@ -122,7 +126,7 @@ def tags(value: object) -> tuple[str, ...]:
 
 
 def metadata(value: object, what: str = "metadata") -> FrozenMap:
-    """Text by text; cloudkit's own keys are refused."""
+    """Text by text, as every back-end holds it; cloudkit's own keys are refused."""
     if value is None:
         return EMPTY_MAP
     if not is_mapping(value):
@@ -132,6 +136,12 @@ def metadata(value: object, what: str = "metadata") -> FrozenMap:
             wrong(f"{what}[{key!r}]", "text", item)
         if name(key, f"{what}'s key").startswith("cloudkit:"):
             raise InvalidRequest(f"{what}: {key!r} is cloudkit's own", hint="Keys must not start with 'cloudkit:'.")
+        if not _METADATA_KEY.fullmatch(key):
+            raise InvalidRequest(
+                f"{what}: {key!r} is no key", hint="ASCII letters and digits, '-', '_', ':', '.' and spaces are."
+            )
+        if len(item) > MAX_METADATA_VALUE:
+            raise InvalidRequest(f"{what}[{key!r}]: {len(item)} characters are too many", hint="At most 255 fit.")
     return FrozenMap(value)
 
 

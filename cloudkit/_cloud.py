@@ -255,7 +255,7 @@ class Scope:
         self._cloud = cloud
         self._context = context
         self._cleaner = cleaner
-        self._cleaner.touched = context.touched
+        self._cleaner.touched, self._cleaner.unmarked = context.touched, context.unmarked
         assert context.scope is not None
         self.info: ScopeInfo = context.scope
 

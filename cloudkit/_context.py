@@ -83,9 +83,10 @@ class Context:
     Attributes:
         memory: names that were looked up, within a batch.
         touched: the kinds that were created through this scope: its end need not look at others.
+        unmarked: what was created through this scope and has no room for its mark.
     """
 
-    __slots__ = ("driver", "lifetime", "log", "memory", "scope", "touched")
+    __slots__ = ("driver", "lifetime", "log", "memory", "scope", "touched", "unmarked")
 
     def __init__(self, driver: Driver, lifetime: Lifetime, scope: ScopeInfo | None = None) -> None:
         self.driver = driver
@@ -93,12 +94,13 @@ class Context:
         self.scope = scope
         self.memory: Memory | None = None
         self.touched: set[Kind] = set()
+        self.unmarked: set[tuple[Kind, str]] = set()
         self.log = logging.getLogger(f"cloudkit.{driver.name}")
 
     def with_memory(self) -> Context:
         """The same for a batch."""
         batch = Context(self.driver, self.lifetime, self.scope)
-        batch.memory, batch.touched = Memory(), self.touched
+        batch.memory, batch.touched, batch.unmarked = Memory(), self.touched, self.unmarked
         return batch
 
     def require(self, capability: str) -> None:

@@ -74,6 +74,8 @@ class Creating(Waiting[V]):
         self._require_options(spec)
         self._context.touched.add(self.kind)
         value = self._send(send or self._part.create, spec)
+        if value.mark is None:
+            self._context.unmarked.add((self.kind, value.id))
         try:
             if finish is not None:
                 value = finish(value)

@@ -77,9 +77,19 @@ def end_scope(context: Context, scope: ScopeInfo) -> list[tuple[Resource, CloudE
     """Delete all that one scope has made; returns what could not be deleted, and why."""
     touched = set(context.touched)
     kinds = [kind for kind in ORDER if kind in touched.union(*(ALONG_WITH.get(kind, set()) for kind in touched))]
-    mine = [value for value, other in _marked(context, kinds) if other.id == scope.id]
+    mine = [*_unmarked(context), *(value for value, other in _marked(context, kinds) if other.id == scope.id)]
+    mine.sort(key=lambda value: ORDER.index(value.kind))
     errors = _delete_all(context, mine)
     return [(value, errors[_key(value)]) for value in mine if _key(value) in errors]
+
+
+def _unmarked(context: Context) -> Iterator[Resource]:
+    """What is left of the things that no mark tells from others: this process has to know them itself."""
+    for kind, id in context.unmarked:
+        try:
+            yield COLLECTIONS[kind](context).get(id)
+        except NotFound:
+            continue
 
 
 def _judge(value: Resource, scope: ScopeInfo, names: Collection[str]) -> Leftover:

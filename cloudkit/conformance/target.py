@@ -8,8 +8,12 @@ from pathlib import Path
 
 from cloudkit import Cloud
 
-TINY_IMAGE = bytes(510) + b"\x55\xaa" + bytes(2**20 - 512)
-"""A raw disk of 1 MiB with a boot sector that boots nothing: enough where servers are not machines."""
+_PARTITION = bytes.fromhex("80010100 83feffff 01000000 ff070000")
+TINY_IMAGE = bytes(446) + _PARTITION + bytes(48) + b"\x55\xaa" + bytes(2**20 - 512)
+"""A raw disk of 1 MiB with a boot sector that boots nothing: enough where servers are not machines.
+
+It has a partition, as Glance refuses a boot sector without any (oslo.utils, format_inspector).
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

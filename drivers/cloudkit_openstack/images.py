@@ -130,10 +130,12 @@ class Images(RestCollection[Image]):
         self._own(id)
         patch: list[Body] = []
         for name, value in changes.items():
-            if name == "metadata":
+            if name == "tags":
+                patch.append(_put(name, list(value)))
+            elif name == "metadata":
                 patch += _properties(self.body(id), value)
             else:
-                patch.append(_put(_NAMES.get(name, name), list(value) if isinstance(value, tuple) else value))
+                patch.append(_put(_NAMES.get(name, name), value))
         return self._one_value(self._patch(id, patch))
 
     def finish_server_image(self, id: str, tags: tuple[str, ...]) -> Image:

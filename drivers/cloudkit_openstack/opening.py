@@ -94,7 +94,7 @@ class Opener:
     def _region(self) -> Any:
         options = self._request.options
         auth = {"password": options["password"]} if options["password"] else {}
-        settings = {"region_name": options["region"], "interface": options["interface"], "auth": auth}
+        settings: dict[str, Any] = {"region_name": options["region"], "interface": options["interface"], "auth": auth}
         with _without_warnings():
             return openstack.config.OpenStackConfig(app_name="cloudkit").get_one(
                 cloud=self._request.address.removeprefix("://").strip("/") or ENVIRONMENT,
@@ -104,7 +104,7 @@ class Opener:
 
 @contextmanager
 def _without_warnings() -> Generator[None]:
-    """openstacksdk warns of options of its own that are to go, whether one has set them or not."""
+    """Openstacksdk warns of options of its own that are to go, whether one has set them or not."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"openstack\.")
         yield

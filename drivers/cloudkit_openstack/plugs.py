@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from cloudkit.types import Address
 from cloudkit_openstack.service import Service
-from cloudkit_openstack.wire import Body
+from cloudkit_openstack.wire import Body, part
 
 MOST_ASKED = 40
 """For more servers than these, all ports are listed: their ids would make too long a URL."""
@@ -57,9 +57,10 @@ class Plugs:
         """The addresses of a server whose ports were learnt, in the order of its interfaces."""
         found: list[Address] = []
         id = server["id"]
-        for shown in (server.get("addresses") or {}).values():
+        networks: Iterable[Sequence[Body]] = part(server, "addresses").values()
+        for shown in networks:
             for each in shown:
-                mac = each.get("OS-EXT-IPS-MAC:mac_addr", "")
+                mac: str = each.get("OS-EXT-IPS-MAC:mac_addr", "")
                 plug = self._known.get((id, mac), _UNKNOWN)
                 found.append(
                     Address(
@@ -77,7 +78,7 @@ class Plugs:
 def map_macs(servers: Iterable[Body]) -> Iterable[tuple[str, str]]:
     """The pairs of server and MAC that servers show."""
     for server in servers:
-        networks: Iterable[Sequence[Body]] = (server.get("addresses") or {}).values()
+        networks: Iterable[Sequence[Body]] = part(server, "addresses").values()
         for shown in networks:
             for each in shown:
                 if mac := each.get("OS-EXT-IPS-MAC:mac_addr"):

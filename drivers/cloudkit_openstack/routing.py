@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from cloudkit.types import FloatingIp, FloatingIpSpec, Kind, NetworkStatus, Router, RouterSpec
 from cloudkit_openstack import marks
 from cloudkit_openstack.collection import Narrowing, exactly, with_native
 from cloudkit_openstack.neutron import NeutronCollection, name_query
-from cloudkit_openstack.wire import Body, status_of
+from cloudkit_openstack.wire import Body, part, status_of
 
 
 class Routers(NeutronCollection[Router]):
@@ -48,7 +48,7 @@ class Routers(NeutronCollection[Router]):
         return map(self._value, bodies)
 
     def _value(self, body: Body) -> Router:
-        gateway: Body = body.get("external_gateway_info") or {}
+        gateway = part(body, "external_gateway_info")
         return Router(
             **self._common(body),
             status=status_of(NetworkStatus, body["status"]),
@@ -96,8 +96,9 @@ class FloatingIps(NeutronCollection[FloatingIp]):
 
     def _value(self, body: Body) -> FloatingIp:
         ip: str = body["floating_ip_address"]
+        fields: dict[str, Any] = {**self._common(body), "name": ip}
         return FloatingIp(
-            **{**self._common(body), "name": ip},
+            **fields,
             ip=ip,
             external_network_id=body["floating_network_id"],
             status=status_of(NetworkStatus, body["status"]),

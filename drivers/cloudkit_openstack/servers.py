@@ -28,7 +28,7 @@ from cloudkit_openstack.errors import DRIVER
 from cloudkit_openstack.host_key import inject
 from cloudkit_openstack.plugs import Plugs
 from cloudkit_openstack.service import Service, segment
-from cloudkit_openstack.wire import Body, created_at, http_date, status_of, time_of
+from cloudkit_openstack.wire import Body, created_at, http_date, part, status_of, time_of
 
 READING = "2.46"
 """Has description, tags and locked; from 2.47 on a server does not tell its flavor's id any more."""
@@ -175,7 +175,7 @@ class Servers(RestCollection[Server]):
     def resize(self, id: str, flavor_id: str) -> None:
         """Another flavor; a smaller disk, which Nova would only find out later, is refused here."""
         flavor: Body = self._service.get(f"/flavors/{segment(flavor_id)}")["flavor"]
-        size: Body = self._service.get(self._at(id), version=SIZED)["server"].get("flavor") or {}
+        size = part(self._service.get(self._at(id), version=SIZED)["server"], "flavor")
         if 0 < flavor["disk"] < size.get("disk", 0):
             raise InvalidRequest(
                 f"the flavor {flavor['name']!r} has a disk of {flavor['disk']} GiB, smaller than the server's",
@@ -331,8 +331,8 @@ class Servers(RestCollection[Server]):
             mark=marks.of_metadata(metadata),
             status=status,
             native_status=body["status"],
-            image_id=(body.get("image") or {}).get("id"),
-            flavor_id=(body.get("flavor") or {}).get("id"),
+            image_id=part(body, "image").get("id"),
+            flavor_id=part(body, "flavor").get("id"),
             key_pair=body.get("key_name"),
             # Nova's are not settled while it builds.
             addresses=() if status is ServerStatus.BUILD else self._plugs.addresses(body),

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 from keystoneauth1 import exceptions as ka
@@ -238,7 +238,7 @@ class Service:
 
     def _discover(self) -> str:
         session, type = self._access.session, self.type
-        filters = {"service_type": type.catalog, **self._access.filters}
+        filters: dict[str, Any] = {"service_type": type.catalog, **self._access.filters}
         if type.versions is None:
             url = self._override or session.get_endpoint(skip_discovery=True, **filters)
             if url is None:
@@ -293,7 +293,7 @@ def _next_link(answer: Body, key: str) -> bool:
     if answer.get("next"):
         return True
     links: Sequence[Body] = answer.get(f"{key}_links") or ()
-    return any(link.get("rel") == "next" and dict(parse_qsl(urlsplit(link["href"]).query)) for link in links)
+    return any(link.get("rel") == "next" for link in links)
 
 
 def _retry_after_s(answer: requests.Response) -> float | None:

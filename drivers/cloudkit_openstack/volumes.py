@@ -22,7 +22,7 @@ from cloudkit_openstack import marks
 from cloudkit_openstack.collection import Narrowing, RestCollection, V, with_native
 from cloudkit_openstack.errors import DRIVER
 from cloudkit_openstack.service import Service, segment
-from cloudkit_openstack.wire import Body, created_at, status_of, time_of
+from cloudkit_openstack.wire import Body, created_at, part, status_of, time_of
 
 VERSION = "3.42"
 """The first to extend an attached volume. Up to 3.65 a snapshot of one needs ``force``, which we want."""
@@ -172,7 +172,7 @@ class Volumes(_CinderCollection[Volume]):
             volume_type=body.get("volume_type"),
             bootable=body.get("bootable") in ("true", True),
             attachments=tuple(_attachment(each) for each in body.get("attachments") or ()),
-            image_id=(body.get("volume_image_metadata") or {}).get("image_id"),
+            image_id=part(body, "volume_image_metadata").get("image_id"),
             snapshot_id=body.get("snapshot_id"),
             availability_zone=body.get("availability_zone"),
         )

@@ -17,6 +17,12 @@ NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 """For flavors, key pairs and server groups, whose time of creation Nova does not list."""
 
 
+def part(body: Mapping[str, Any], key: str) -> Body:
+    """A body within a body; an empty one where there is none."""
+    found: Body = body.get(key) or {}
+    return found
+
+
 @lru_cache(maxsize=4096)
 def time_of(text: str | None) -> datetime | None:
     """A time as the services write it; without a zone (Cinder), it is UTC."""

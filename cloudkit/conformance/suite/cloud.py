@@ -155,7 +155,7 @@ class TestLimits(Conformance):
 
 @needs("all_projects")
 class TestAllProjects(Conformance):
-    @each_kind(Kind.SERVER, Kind.VOLUME, Kind.KEY_PAIR, Kind.NETWORK, Kind.IMAGE)
+    @each_kind(Kind.SERVER, Kind.VOLUME, Kind.NETWORK, Kind.IMAGE)
     def test_things_of_all_projects_are_listed(self, lab: Lab, cloud: Cloud, other: Cloud, kind: Kind) -> None:
         mine, theirs = lab.make(cloud, kind), lab.make(other, kind)
         shown = {(value.project_id, value.id) for value in collection(cloud, kind).list(all_projects=True)}

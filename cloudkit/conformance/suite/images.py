@@ -81,8 +81,8 @@ class TestUpload(Conformance):
 
     @needs("images.create:metadata")
     def test_its_metadata_are_kept(self, lab: Lab, cloud: Cloud) -> None:
-        image = cloud.images.upload(lab.name("image"), data=CONTENT, metadata={"os_distro": "debian", "ä": "ö"})
-        assert image.metadata == {"os_distro": "debian", "ä": "ö"}
+        image = cloud.images.upload(lab.name("image"), data=CONTENT, metadata={"os_distro": "debian", "a Size:0.1_b-c": "größer"})
+        assert image.metadata == {"os_distro": "debian", "a Size:0.1_b-c": "größer"}
         assert cloud.images.get(image).metadata == image.metadata
 
     @needs("images.create:tags")
@@ -121,14 +121,18 @@ class TestUpload(Conformance):
             with pytest.raises(NotFound):
                 lab.server(other, image=ref)
 
-    def test_an_image_in_use_is_not_deleted(self, lab: Lab, cloud: Cloud) -> None:
+    def test_the_end_of_an_image_does_no_harm_to_a_server_made_from_it(self, lab: Lab, cloud: Cloud) -> None:
         image = cloud.images.upload(lab.name("image"), data=CONTENT)
         server = lab.server(cloud, image=image)
-        with pytest.raises(InUse):
+        try:
             cloud.images.delete(image)
-        assert cloud.images.get(image).status == "active"
+        except InUse:
+            # A disk that is built on it needs it; a back-end that copies does not.
+            assert cloud.images.get(image).status == "active"
+        cloud.servers.stop(server, hard=True)
+        assert cloud.servers.start(server).status == "ACTIVE"
         cloud.servers.delete(server)
-        cloud.images.delete(image)
+        cloud.images.delete(image, missing_ok=True)
         assert cloud.images.find(image.name) is None
 
 

@@ -19,8 +19,8 @@ from cloudkit.conformance.base import (
 )
 from cloudkit.conformance.lab import Lab
 
-SEEN_BY_ALL = (Kind.FLAVOR,)
-"""Kinds that other projects see, unless told otherwise."""
+SEEN_BY_ALL = (Kind.FLAVOR, Kind.KEY_PAIR)
+"""Kinds that other projects may see: flavors, unless told otherwise, and key pairs, which are their user's."""
 
 WITHOUT_DESCRIPTION = (Kind.SERVER, Kind.FLAVOR, Kind.KEY_PAIR, Kind.SERVER_GROUP, Kind.IMAGE)
 """Nova and Glance have none, or have it as an option."""
@@ -95,8 +95,8 @@ class TestEveryKind(Conformance):
         for attribute in ("metadata", "tags", "extra_specs"):
             assert not getattr(value, attribute, None)
         assert "cloudkit:" not in repr(value)
-        if kind is not Kind.KEY_PAIR:
-            # A key pair of Nova's has no room for one.
+        if kind is not Kind.SERVER_GROUP:
+            # A server group of Nova's has no room for one.
             assert value.mark.request
             assert value.mark.scope.startswith("conformance/")
 

@@ -24,6 +24,7 @@ BAD_VOLUMES: dict[str, dict[str, Any]] = {
     "snapshot and volume": {"snapshot": NOBODY, "source_volume": NOBODY},
     "a zone without a name": {"availability_zone": ""},
     "metadata that are no text": {"metadata": {"a": 1}},
+    "metadata with an odd key": {"metadata": {"Größe": "1"}},
     "metadata that are no mapping": {"metadata": ["a"]},
     "cloudkit's own metadata": {"metadata": {"cloudkit:request": "1"}},
     "description that is no text": {"description": None},
@@ -38,7 +39,7 @@ class TestVolumes(Conformance):
         assert cloud.volumes.get(volume) == volume
 
     def test_its_metadata_are_kept(self, lab: Lab, cloud: Cloud) -> None:
-        metadata = {"role": "data", "Größe": "<klein>"}
+        metadata = {"role": "data", "a Size:0.1_b-c": "<größer>"}
         volume = lab.volume(cloud, metadata=metadata)
         assert volume.metadata == metadata
         assert cloud.volumes.get(volume).metadata == metadata
