@@ -6,10 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from cloudkit.driver import CAPABILITIES, DRIVER_API
+from cloudkit.driver import DRIVER_API
 from cloudkit.errors import CloudError
 from cloudkit.types import Kind, Quota
 from cloudkit_openstack import errors
+from cloudkit_openstack.capabilities import CAPABILITIES
 from cloudkit_openstack.collection import RestCollection
 from cloudkit_openstack.context import Context
 from cloudkit_openstack.flavors import Flavors

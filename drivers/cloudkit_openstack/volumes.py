@@ -17,6 +17,7 @@ from cloudkit.types import (
     Volume,
     VolumeSpec,
     VolumeStatus,
+    VolumeType,
 )
 from cloudkit_openstack import marks
 from cloudkit_openstack.collection import Narrowing, RestCollection, V, with_native
@@ -81,10 +82,12 @@ class Volumes(_CinderCollection[Volume]):
         """Make one: creating, then available."""
         self._context.require(Kind.IMAGE, spec.image_id)
         self._context.require(Kind.SNAPSHOT, spec.snapshot_id)
+        self._context.require(Kind.VOLUME, spec.source_volume_id)
         optional = {
             "volume_type": spec.volume_type,
             "imageRef": spec.image_id,
             "snapshot_id": spec.snapshot_id,
+            "source_volid": spec.source_volume_id,
             "availability_zone": spec.availability_zone,
         }
         request: Body = {
@@ -128,6 +131,23 @@ class Volumes(_CinderCollection[Volume]):
         """extending, then what it was."""
         self._own(id)
         self._service.post(self._at(id, "action"), {"os-extend": {"new_size": size_gib}}, VERSION)
+
+    def types(self) -> tuple[VolumeType, ...]:
+        """All that the project may use; Cinder names the default in an answer of its own."""
+        try:
+            default = self._service.get("/types/default", version=VERSION)["volume_type"]["id"]
+        except NotFound:
+            default = None
+        return tuple(
+            VolumeType(
+                id=body["id"],
+                name=body["name"],
+                description=body.get("description") or "",
+                default=body["id"] == default,
+            )
+            for page in self._service.pages("/types", "volume_types", version=VERSION)
+            for body in page
+        )
 
     # ---------------------------------------------------------------- plugging in
 
@@ -174,6 +194,7 @@ class Volumes(_CinderCollection[Volume]):
             attachments=tuple(_attachment(each) for each in body.get("attachments") or ()),
             image_id=part(body, "volume_image_metadata").get("image_id"),
             snapshot_id=body.get("snapshot_id"),
+            source_volume_id=body.get("source_volid"),
             availability_zone=body.get("availability_zone"),
         )
 

@@ -81,7 +81,9 @@ class TestUpload(Conformance):
 
     @needs("images.create:metadata")
     def test_its_metadata_are_kept(self, lab: Lab, cloud: Cloud) -> None:
-        image = cloud.images.upload(lab.name("image"), data=CONTENT, metadata={"os_distro": "debian", "a Size:0.1_b-c": "größer"})
+        image = cloud.images.upload(
+            lab.name("image"), data=CONTENT, metadata={"os_distro": "debian", "a Size:0.1_b-c": "größer"}
+        )
         assert image.metadata == {"os_distro": "debian", "a Size:0.1_b-c": "größer"}
         assert cloud.images.get(image).metadata == image.metadata
 
