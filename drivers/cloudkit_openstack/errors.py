@@ -51,9 +51,12 @@ _NEUTRON: Mapping[str, type[CloudError]] = {
 _TEXTS: tuple[tuple[str, type[CloudError]], ...] = (
     (r"quota|exceeds? (?:the )?(?:allowed|available|maximum allowed|limit)|exceeds available", QuotaExceeded),
     (r"while it is in task_state|is being (?:processed|used) by another", Busy),
-    (r"while it is in vm_state|is locked|status must be|must be in|is protected|is not in .* state", InvalidState),
+    (
+        r"while it is in vm_state|is locked|status must be|must be in|is protected|is already attached to",
+        InvalidState,
+    ),
     (r"already exists|already been|duplicate", AlreadyExists),
-    (r"overlaps? with|already in use on|already (?:has a port|allocated)|is already attached", Conflict),
+    (r"overlaps? with|already in use on|already (?:has a port|allocated)", Conflict),
     (r"\bin[- ]use\b|have an IP allocation|cannot be deleted directly|(?:required|needed) by|are still", InUse),
 )
 """What the texts of 400, 403, 409 and 413 mean, the first that fits."""

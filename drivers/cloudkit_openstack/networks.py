@@ -12,9 +12,6 @@ from cloudkit_openstack.collection import Narrowing, exactly, not_found
 from cloudkit_openstack.neutron import NOTHING, NeutronCollection, name_query
 from cloudkit_openstack.wire import Body, status_of
 
-TAGS_ON_CREATE = "tag-creation"
-"""The extension with which a create request takes tags."""
-
 
 class Networks(NeutronCollection[Network]):
     """Layer-2 networks."""
@@ -34,16 +31,14 @@ class Networks(NeutronCollection[Network]):
         return value.shared or value.external
 
     def create(self, spec: NetworkSpec) -> Network:
-        """Make one; tags take a request of their own where Neutron is older than 2024.2."""
-        at_once = TAGS_ON_CREATE in self._context.extensions
+        """Make one; tags take a request of their own."""
         body = self._make(
             spec,
             mtu=spec.mtu,
             shared=spec.shared or None,
-            tags=list(spec.tags) if spec.tags and at_once else None,
             **({"router:external": True} if spec.external else {}),
         )
-        if spec.tags and not at_once:
+        if spec.tags:
             try:
                 body["tags"] = self._set_tags(body["id"], spec.tags)
             except BaseException:

@@ -14,8 +14,10 @@ from typing import Any
 import openstack.config
 from keystoneauth1.identity.base import BaseIdentityPlugin
 from keystoneauth1.session import TCPKeepAliveAdapter
+from openstack.config.loader import SECURE_FILES
 from openstack.connection import Connection
 
+from cloudkit._config_files import find_clouds_yaml
 from cloudkit.driver import Driver, OpenRequest
 from cloudkit.errors import ConfigError
 from cloudkit_openstack.context import ADMIN_ROLE, Context, Project
@@ -96,10 +98,19 @@ class Opener:
         auth = {"password": options["password"]} if options["password"] else {}
         settings: dict[str, Any] = {"region_name": options["region"], "interface": options["interface"], "auth": auth}
         with _without_warnings():
-            return openstack.config.OpenStackConfig(app_name="cloudkit").get_one(
+            return openstack.config.OpenStackConfig(app_name="cloudkit", **_files()).get_one(
                 cloud=self._request.address.removeprefix("://").strip("/") or ENVIRONMENT,
                 **{name: value for name, value in settings.items() if value},
             )
+
+
+def _files() -> dict[str, list[str]]:
+    """The files that cloudkit has found: openstacksdk looks in the folder that it was imported in."""
+    found = find_clouds_yaml()
+    if found is None:
+        return {}
+    beside = [str(found.with_name(f"secure.{suffix}")) for suffix in ("yaml", "yml")]
+    return {"config_files": [str(found)], "secure_files": [*beside, *SECURE_FILES]}
 
 
 @contextmanager

@@ -119,12 +119,12 @@ class Servers(RestCollection[Server]):
 
     def delete(self, id: str) -> None:
         """Delete one; raises InvalidState for a locked one."""
-        self._own(id)
+        self.refuse_locked(id)
         self._service.delete(self._at(id))
 
     def update(self, id: str, changes: Mapping[str, Any]) -> Server:
         """Change name and description in one request, metadata and tags in one each."""
-        self._own(id)
+        self.refuse_locked(id)
         plain = {name: changes[name] for name in ("name", "description") if name in changes}
         if plain:
             self._service.put(self._at(id), {"server": plain}, READING)
@@ -255,13 +255,19 @@ class Servers(RestCollection[Server]):
 
     # ---------------------------------------------------------------- parts
 
+    def refuse_locked(self, id: str) -> None:
+        """Raise InvalidState for a locked server, of which Nova lets an administrator do anything."""
+        server = self._own(id)
+        if server is not None and server.locked:
+            raise InvalidState(f"the server {server.name!r} is locked", driver=DRIVER, resource=server)
+
     def _act(
         self, id: str, verb: str, arguments: Any = None, version: str | None = None, even_locked: bool = False
     ) -> Body:
-        server = self._own(id)
-        if server is not None and server.locked and not even_locked:
-            # Nova lets an administrator do anything with a locked server.
-            raise InvalidState(f"the server {server.name!r} is locked", driver=DRIVER, resource=server)
+        if even_locked:
+            self._own(id)
+        else:
+            self.refuse_locked(id)
         return self._action(id, verb, arguments, version)
 
     def _action(self, id: str, verb: str, arguments: Any, version: str | None = None) -> Body:

@@ -22,6 +22,7 @@ from cloudkit.types import (
 from cloudkit_openstack import marks
 from cloudkit_openstack.collection import Narrowing, RestCollection, V, with_native
 from cloudkit_openstack.errors import DRIVER
+from cloudkit_openstack.servers import Servers
 from cloudkit_openstack.service import Service, segment
 from cloudkit_openstack.wire import Body, created_at, part, status_of, time_of
 
@@ -154,7 +155,7 @@ class Volumes(_CinderCollection[Volume]):
     def attach(self, id: str, server_id: str) -> Attachment:
         """Plug it in."""
         self._own(id)
-        self._context.require(Kind.SERVER, server_id)
+        self._servers.refuse_locked(server_id)
         request = {"volumeAttachment": {"volumeId": id}}
         body: Body = self._context.compute.post(_attachments(server_id), request, ATTACHING)["volumeAttachment"]
         return Attachment(
@@ -168,15 +169,22 @@ class Volumes(_CinderCollection[Volume]):
     def detach(self, id: str, server_id: str) -> None:
         """Unplug it."""
         self._own(id)
+        self._servers.refuse_locked(server_id)
         try:
             self._context.compute.delete(_attachments(server_id, id), ATTACHING)
         except NotFound as error:
             # Of what, Nova's answer leaves open.
             volume = self.get(id)
-            self._context.collections[Kind.SERVER].get(server_id)
+            self._servers.get(server_id)
             raise InvalidState(
                 f"the volume {volume.name!r} is not attached to this server", driver=DRIVER, resource=volume
             ) from error
+
+    @property
+    def _servers(self) -> Servers:
+        servers = self._context.collections[Kind.SERVER]
+        assert isinstance(servers, Servers)
+        return servers
 
     # ---------------------------------------------------------------- values
 
