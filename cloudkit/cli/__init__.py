@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cloudkit.cli import demo, doctor, sweep
+from cloudkit.cli import demo, doctor, endpoints, sweep, token
 
 INTERRUPTED = 130
 """What shells report for a program that Ctrl-C ended: 128 + SIGINT."""
@@ -14,7 +14,9 @@ INTERRUPTED = 130
 _COMMANDS = {
     "demo": (demo, "run the story on a cloud and show each step"),
     "doctor": (doctor, "check whether this machine, or a cloud, can do what is needed"),
+    "endpoints": (endpoints, "show the services of an OpenStack cloud and where they are"),
     "sweep": (sweep, "list what scopes have left behind, and delete it"),
+    "token": (token, "print a token of an OpenStack cloud, for use with curl"),
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-IMPORT_PACKAGES = {"cloudkit", "cloudkit_fake", "cloudkit_libvirt"}
+IMPORT_PACKAGES = {"cloudkit", "cloudkit_fake", "cloudkit_libvirt", "cloudkit_openstack"}
 
 
 def read(wheel: zipfile.ZipFile, ending: str) -> bytes:
@@ -30,6 +30,7 @@ def test_it_holds_the_import_packages_and_nothing_beside(wheel: zipfile.ZipFile)
         "cloudkit/py.typed",
         "cloudkit_fake/py.typed",
         "cloudkit_libvirt/py.typed",
+        "cloudkit_openstack/py.typed",
     ],
 )
 def test_it_holds(wheel: zipfile.ZipFile, name: str) -> None:
@@ -55,7 +56,9 @@ def test_the_core_depends_on_nothing(wheel: zipfile.ZipFile) -> None:
 def test_the_entry_points_name_what_the_wheel_holds(wheel: zipfile.ZipFile) -> None:
     text = read(wheel, ".dist-info/entry_points.txt").decode()
     targets = [line.partition("=")[2].strip() for line in text.splitlines() if "=" in line]
-    assert {"cloudkit.cli:main", "cloudkit_fake:PLUGIN", "cloudkit_libvirt:PLUGIN"} <= set(targets)
+    assert {"cloudkit.cli:main", *(f"cloudkit_{name}:PLUGIN" for name in ("fake", "libvirt", "openstack"))} <= set(
+        targets
+    )
     for target in targets:
         module = target.partition(":")[0].replace(".", "/")
         assert {f"{module}.py", f"{module}/__init__.py"} & set(wheel.namelist()), target

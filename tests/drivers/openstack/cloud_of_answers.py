@@ -131,7 +131,7 @@ class Cloud:
         def call(request: PreparedRequest) -> tuple[int, dict[str, str], bytes]:
             self.requests.append(request)
             status, body = respond(request)
-            return status, {}, json.dumps(body).encode()
+            return status, {}, b"" if body is None else json.dumps(body).encode()
 
         self.mock.add_callback(method, url, call, content_type="application/json")
 

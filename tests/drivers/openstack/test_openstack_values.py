@@ -1,0 +1,384 @@
+"""What real services have answered, as values; and what is sent to make such things."""
+
+from __future__ import annotations
+
+import base64
+import email
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cloud_of_answers import CINDER, GLANCE, NEUTRON, NOVA, PROJECT, SERVER, VOLUME, Cloud, recorded
+from requests import PreparedRequest
+
+import cloudkit
+from cloudkit import FixedIp, InvalidRequest, Kind, Nic
+from cloudkit._keys import parse_public_key
+from cloudkit.types import VALUE_TYPES
+from cloudkit_openstack import marks
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+PATHS = {
+    Kind.SERVER: (f"{NOVA}/v2.1/servers", "server"),
+    Kind.FLAVOR: (f"{NOVA}/v2.1/flavors", "flavor"),
+    Kind.KEY_PAIR: (f"{NOVA}/v2.1/os-keypairs", "keypair"),
+    Kind.SERVER_GROUP: (f"{NOVA}/v2.1/os-server-groups", "server_group"),
+    Kind.IMAGE: (f"{GLANCE}/v2/images", None),
+    Kind.NETWORK: (f"{NEUTRON}/v2.0/networks", "network"),
+    Kind.SUBNET: (f"{NEUTRON}/v2.0/subnets", "subnet"),
+    Kind.PORT: (f"{NEUTRON}/v2.0/ports", "port"),
+    Kind.ROUTER: (f"{NEUTRON}/v2.0/routers", "router"),
+    Kind.FLOATING_IP: (f"{NEUTRON}/v2.0/floatingips", "floatingip"),
+    Kind.SECURITY_GROUP: (f"{NEUTRON}/v2.0/security-groups", "security_group"),
+    Kind.VOLUME: (f"{CINDER}/v3/{PROJECT}/volumes", "volume"),
+    Kind.SNAPSHOT: (f"{CINDER}/v3/{PROJECT}/snapshots", "snapshot"),
+}
+
+
+def shown(cloud: cloudkit.Cloud, rest: Cloud, kind: Kind, **changes: Any) -> Any:
+    """The value of a recorded body."""
+    url, envelope = PATHS[kind]
+    body = {**recorded(kind.value), **changes}
+    id = body["name"] if kind is Kind.KEY_PAIR else body["id"]
+    rest.answer("GET", f"{url}/{id}", body if envelope is None else {envelope: body})
+    rest.answer("GET", f"{NEUTRON}/v2.0/ports", {"ports": [recorded("ports")]})
+    driver: Any = cloud._context.driver
+    return driver._context.collections[kind].get(id)
+
+
+def made(cloud: cloudkit.Cloud, rest: Cloud, kind: Kind, create: Callable[[], Any], **changes: Any) -> Any:
+    """What was sent to make a thing, which is answered with the recorded body."""
+    url, envelope = PATHS[kind]
+    body = {**recorded(kind.value), **changes}
+    rest.answer("POST", url, body if envelope is None else {envelope: body}, 201)
+    create()
+    return json.loads(rest.requests[0].body or b"")[envelope]
+
+
+@pytest.mark.parametrize("kind", PATHS, ids=lambda kind: kind.value)
+def test_a_recorded_body_is_a_value(cloud: cloudkit.Cloud, rest: Cloud, kind: Kind) -> None:
+    value = shown(cloud, rest, kind)
+    assert type(value) is VALUE_TYPES[kind]
+    assert (value.project_id, value.cloud_id) == (PROJECT, cloud.cloud_id)
+    assert value.created_at.tzinfo is UTC
+    assert "cloudkit:" not in repr(value)
+    has_room = kind not in (Kind.SERVER_GROUP, Kind.FLAVOR, Kind.PORT)
+    assert (value.mark is not None) == has_room
+    if value.mark is not None:
+        assert value.mark.scope.startswith("recording/e65e29b6-e241-4b47-9b9e-c25cdf69f217/")
+
+
+def test_a_server(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    server = shown(cloud, rest, Kind.SERVER)
+    assert (server.name, server.status, server.native_status, server.task) == ("web", "ACTIVE", "ACTIVE", None)
+    assert (server.flavor_id, server.image_id) == ("1", "de4af830-a5c6-4f58-a697-3d194341310e")
+    assert (server.description, server.metadata, server.tags) == ("words", {"role": "web"}, ("blue",))
+    assert (server.security_groups, server.volume_ids) == (("group",), (VOLUME,))
+    assert [(each.ip, each.floating) for each in server.addresses] == [
+        ("10.7.1.122", False),
+        ("203.0.113.40", True),
+    ]
+    assert {(each.port_id, each.network_id, each.mac) for each in server.addresses} == {
+        (recorded("ports")["id"], recorded("ports")["network_id"], "fa:16:3e:77:fe:96")
+    }
+    assert server.created_at == datetime(2026, 11, 25, 23, 46, 44, tzinfo=UTC)
+
+
+def test_a_server_that_failed_tells_why(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    # Train's API sample of a fault (nova, doc/api_samples/servers).
+    fault = {"code": 500, "created": "2019-10-16T10:00:00Z", "message": "No valid host was found. "}
+    server = shown(cloud, rest, Kind.SERVER, status="ERROR", fault=fault, addresses={}, image="")
+    assert (server.status, server.image_id, server.addresses) == ("ERROR", None, ())
+    assert server.fault.message.startswith("No valid host")
+
+
+def test_a_status_of_a_later_release_is_unknown_and_kept(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    server = shown(cloud, rest, Kind.SERVER, status="LEVITATING")
+    assert (server.status, server.native_status) == ("UNKNOWN", "LEVITATING")
+
+
+def test_a_volume(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    volume = shown(cloud, rest, Kind.VOLUME)
+    assert (volume.status, volume.size_gib, volume.bootable, volume.metadata) == ("in-use", 1, False, {"a": "1"})
+    (attachment,) = volume.attachments
+    assert (attachment.server_id, attachment.device_hint, attachment.serial) == (SERVER, "/dev/sdb", VOLUME[:20])
+    assert attachment.attached_at == datetime(2026, 11, 25, 23, 47, 7, tzinfo=UTC)
+
+
+def test_an_image(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    image = shown(cloud, rest, Kind.IMAGE)
+    assert (image.status, image.visibility, image.metadata, image.tags) == (
+        "active",
+        "private",
+        {"os": "none"},
+        ("blue",),
+    )
+    assert image.checksum.startswith("sha512:")
+    assert image.size_bytes == 1 << 20
+    old = shown(cloud, rest, Kind.IMAGE, id="old", os_hash_algo=None, os_hash_value=None, checksum="abc")
+    assert old.checksum == "md5:abc"
+
+
+def test_an_image_of_a_server_shows_the_users_properties_only(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    novas = {"instance_uuid": SERVER, "image_type": "snapshot", "base_image_ref": "x", "hw_machine_type": "q35"}
+    image = shown(cloud, rest, Kind.IMAGE, **novas)
+    assert (image.server_id, image.metadata) == (SERVER, {"os": "none"})
+
+
+def test_networks_subnets_and_ports(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    network = shown(cloud, rest, Kind.NETWORK)
+    assert (network.name, network.description, network.tags, network.external) == (
+        "private",
+        "words",
+        ("blue",),
+        False,
+    )
+    assert len(network.subnet_ids) == 1
+    subnet = shown(cloud, rest, Kind.SUBNET)
+    assert (subnet.cidr, subnet.gateway_ip, subnet.dns) == ("10.7.1.0/24", "10.7.1.1", ("8.8.8.8",))
+    assert subnet.allocation_pools == (("10.7.1.2", "10.7.1.254"),)
+    port = shown(cloud, rest, Kind.PORT)
+    assert port.fixed_ips == (FixedIp(ip="10.7.1.122", subnet_id=subnet.id),)
+    assert (port.device_id, port.device_owner, port.status) == (SERVER, "compute:nova", "ACTIVE")
+
+
+def test_routers_floating_ips_and_groups(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    router = shown(cloud, rest, Kind.ROUTER)
+    assert len(router.external_ips) == 1
+    floating_ip = shown(cloud, rest, Kind.FLOATING_IP)
+    assert floating_ip.name == floating_ip.ip == "203.0.113.40"
+    assert (floating_ip.external_network_id, floating_ip.router_id) == (router.external_network_id, router.id)
+    group = shown(cloud, rest, Kind.SECURITY_GROUP)
+    assert {(rule.direction, rule.ip_version, rule.protocol, rule.port_min) for rule in group.rules} == {
+        ("egress", 4, None, None),
+        ("egress", 6, None, None),
+        ("ingress", 4, "tcp", 22),
+    }
+
+
+def test_a_key_pair_has_the_fingerprint_of_its_key(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    key_pair = shown(cloud, rest, Kind.KEY_PAIR)
+    assert key_pair.public_key.endswith(" conformance")
+    assert key_pair.fingerprint == parse_public_key(key_pair.public_key).fingerprint
+    certificate = shown(cloud, rest, Kind.KEY_PAIR, name="x", public_key="-----BEGIN CERTIFICATE-----")
+    assert certificate.fingerprint == recorded("key_pairs")["fingerprint"]
+
+
+# ---------------------------------------------------------------- what is sent
+
+
+def test_a_servers_request(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    rest.answer("GET", f"{NEUTRON}/v2.0/subnets", {"subnets": [{"cidr": "10.7.1.0/24"}]})
+    rest.answer(
+        "POST", f"{NOVA}/v2.1/servers", {"server": {"id": SERVER}}, 202, {"Date": "Wed, 25 Nov 2026 23:46:44 GMT"}
+    )
+    server = cloud.servers.create(
+        "web",
+        image=NOBODY,
+        flavor=NOBODY,
+        networks=[Nic(network_id=NOBODY, fixed_ip="10.7.1.9"), Nic(port_id=NOBODY)],
+        key_pair="key",
+        security_groups=[NOBODY],
+        user_data="#!/bin/sh\n",
+        metadata={"role": "web"},
+        tags=["blue"],
+        availability_zone="nova",
+        server_group=NOBODY,
+        description="words",
+        native={"config_drive": True, "os:scheduler_hints": {"same_host": [SERVER]}},
+        wait=False,
+    )
+    assert server.mark is not None
+    assert server.created_at == datetime(2026, 11, 25, 23, 46, 44, tzinfo=UTC)
+    assert rest.body() == {
+        "server": {
+            "name": "web",
+            "imageRef": NOBODY,
+            "flavorRef": NOBODY,
+            "networks": [{"uuid": NOBODY, "fixed_ip": "10.7.1.9"}, {"port": NOBODY}],
+            "key_name": "key",
+            "security_groups": [{"name": NOBODY}],
+            "user_data": base64.b64encode(b"#!/bin/sh\n").decode(),
+            "metadata": {"role": "web", "cloudkit:request": server.mark.request},
+            "tags": ["blue"],
+            "availability_zone": "nova",
+            "description": "words",
+            "config_drive": True,
+        },
+        "os:scheduler_hints": {"group": NOBODY, "same_host": [SERVER]},
+    }
+
+
+def test_a_server_from_a_volume_without_an_interface(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    rest.answer("POST", f"{NOVA}/v2.1/servers", {"server": {"id": SERVER}}, 202)
+    cloud.servers.create("web", boot_volume=NOBODY, flavor=NOBODY, networks="none", wait=False)
+    sent = rest.body()["server"]
+    assert sent["networks"] == "none"
+    assert "imageRef" not in sent
+    assert sent["block_device_mapping_v2"][0]["uuid"] == NOBODY
+
+
+def test_an_address_that_no_subnet_has_is_refused_before_a_server_is_asked_for(
+    cloud: cloudkit.Cloud, rest: Cloud
+) -> None:
+    rest.answer("GET", f"{NEUTRON}/v2.0/subnets", {"subnets": [{"cidr": "10.7.1.0/24"}]})
+    for ip in ("10.7.1.0", "10.7.1.255", "10.7.2.9"):
+        with pytest.raises(InvalidRequest):
+            cloud.servers.create("web", image=NOBODY, flavor=NOBODY, networks=[Nic(network_id=NOBODY, fixed_ip=ip)])
+    assert not any(sent.startswith("POST") for sent in rest.sent)
+
+
+@pytest.mark.parametrize("user_data", [None, "#!/bin/sh\necho hello\n", "#cloud-config\npackages: [jq]\n"])
+def test_a_host_key_goes_beside_the_users_data(cloud: cloudkit.Cloud, rest: Cloud, user_data: str | None) -> None:
+    rest.answer("POST", f"{NOVA}/v2.1/servers", {"server": {"id": SERVER}}, 202)
+    server = cloud.servers.create(
+        "web",
+        image=NOBODY,
+        flavor=NOBODY,
+        networks="none",
+        user_data=user_data,
+        inject_host_key=True,
+        wait=False,
+    )
+    sent = rest.body()["server"]
+    assert sent["metadata"][marks.HOST_KEY] == server.host_key
+    assert server.host_key is not None
+    text = base64.b64decode(sent["user_data"]).decode()
+    parts = [text]
+    if user_data is not None:
+        parts = [part.get_payload(decode=True).decode() for part in email.message_from_string(text).get_payload()]  # type: ignore[union-attr]
+        assert parts[1] == user_data
+    keys = json.loads(parts[0].removeprefix("#cloud-config\n"))["ssh_keys"]
+    assert parse_public_key(keys["ed25519_public"]).typed_fingerprint == server.host_key
+    assert "PRIVATE KEY" in keys["ed25519_private"]
+    assert "PRIVATE" not in repr(server)
+
+
+@pytest.mark.parametrize("user_data", [b"\xff\xfe binary", b"#" * 49_000], ids=["binary", "large"])
+def test_user_data_beside_which_no_host_key_fits(cloud: cloudkit.Cloud, rest: Cloud, user_data: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="user_data"):
+        cloud.servers.create(
+            "web", image=NOBODY, flavor=NOBODY, networks="none", user_data=user_data, inject_host_key=True
+        )
+    assert rest.sent == []
+
+
+def test_requests_of_other_kinds(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    sent = made(cloud, rest, Kind.VOLUME, lambda: cloud.volumes.create("data", size_gib=1, image=NOBODY, wait=False))
+    assert sent == {
+        "name": "data",
+        "description": "",
+        "size": 1,
+        "imageRef": NOBODY,
+        "metadata": {"cloudkit:request": sent["metadata"]["cloudkit:request"]},
+    }
+
+
+def test_a_networks_and_a_subnets_request(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    rest.answer("POST", f"{NEUTRON}/v2.0/networks", {"network": recorded("networks")}, 201)
+    rest.answer("POST", f"{NEUTRON}/v2.0/subnets", {"subnet": recorded("subnets")}, 201)
+    rest.answer("GET", f"{NEUTRON}/v2.0/networks/{recorded('networks')['id']}", {"network": recorded("networks")})
+    cloud.networks.create("private", cidr="10.7.1.0/24", gateway_ip=None, mtu=1400, description="words")
+    network, subnet = rest.body(0)["network"], rest.body(1)["subnet"]
+    assert (network["name"], network["mtu"]) == ("private", 1400)
+    assert network["description"].startswith("words [cloudkit:")
+    assert "shared" not in network
+    assert "router:external" not in network
+    assert subnet["gateway_ip"] is None
+    assert (subnet["cidr"], subnet["ip_version"], subnet["enable_dhcp"]) == ("10.7.1.0/24", 4, True)
+    assert "allocation_pools" not in subnet
+    assert [sent.partition(" ")[0] for sent in rest.sent] == ["POST", "POST", "GET"]
+
+
+def test_tags_that_are_refused_leave_no_network(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    url = f"{NEUTRON}/v2.0/networks"
+    one = f"{url}/{recorded('networks')['id']}"
+    rest.answer("POST", url, {"network": recorded("networks")}, 201)
+    rest.answer("PUT", f"{one}/tags", {"NeutronError": {"type": "x", "message": "no", "detail": ""}}, 400)
+    rest.answer("DELETE", one, None, 204)
+    with pytest.raises(InvalidRequest):
+        cloud.networks.create("private", tags=["blue"])
+    assert rest.sent[-1].startswith("DELETE")
+
+
+def test_an_upload_streams_and_checks(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    image = recorded("images")
+    seen: list[Any] = []
+
+    def take(request: PreparedRequest) -> tuple[int, Any]:
+        seen.append((request.headers.get("Content-Length"), b"".join(request.body)))  # type: ignore[arg-type]
+        return 204, None
+
+    rest.answer("POST", f"{GLANCE}/v2/images", image, 201)
+    rest.answers("PUT", f"{GLANCE}/v2/images/{image['id']}/file", take)
+    rest.answer("GET", f"{GLANCE}/v2/images/{image['id']}", image)
+    rest.answer("PATCH", f"{GLANCE}/v2/images/{image['id']}", image)
+    rest.answer("DELETE", f"{GLANCE}/v2/images/{image['id']}", None, 204)
+    with pytest.raises(cloudkit.ResourceFailed, match="damaged"):
+        cloud.images.upload("image", data=b"x" * 3_000_000)
+    assert seen == [("3000000", b"x" * 3_000_000)]
+    assert rest.sent[-1].startswith("DELETE")
+    first = rest.body(0)
+    assert first["id"] == first["cloudkit:request"]
+
+
+def test_an_upload_is_never_sent_twice(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    image = recorded("images")
+    rest.answer("POST", f"{GLANCE}/v2/images", image, 201)
+    rest.answer("PUT", f"{GLANCE}/v2/images/{image['id']}/file", None, 401)
+    rest.answer("PATCH", f"{GLANCE}/v2/images/{image['id']}", image)
+    rest.answer("DELETE", f"{GLANCE}/v2/images/{image['id']}", None, 204)
+    with pytest.raises(cloudkit.Unauthenticated):
+        cloud.images.upload("image", data=b"x" * 512)
+    assert [sent.partition(" ")[0] for sent in rest.sent] == ["POST", "PUT", "PATCH", "DELETE"]
+
+
+def test_metadata_are_replaced_and_the_mark_stays(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    server = recorded("servers")
+    rest.answer("GET", f"{NOVA}/v2.1/servers/{SERVER}", {"server": server})
+    rest.answer("GET", f"{NEUTRON}/v2.0/ports", {"ports": []})
+    rest.answer("PUT", f"{NOVA}/v2.1/servers/{SERVER}/metadata", {"metadata": {}})
+    cloud.servers.update(SERVER, metadata={"role": "database"})
+    sent = next(json.loads(each.body or b"") for each in rest.requests if each.method == "PUT")["metadata"]
+    assert sent == {"role": "database", **{k: v for k, v in server["metadata"].items() if k.startswith("cloudkit:")}}
+
+
+# ---------------------------------------------------------------- an administrator sees its project only
+
+
+def test_an_administrator_sees_and_changes_the_own_project_only(connect: Callable[[], Any], rest: Cloud) -> None:
+    rest.roles = ("admin", "member")
+    cloud = connect()
+    theirs = {**recorded("volumes"), "os-vol-tenant-attr:tenant_id": "another"}
+    rest.answer("GET", f"{CINDER}/v3/{PROJECT}/volumes/{VOLUME}", {"volume": theirs})
+    rest.answer("GET", f"{CINDER}/v3/{PROJECT}/volumes/detail", {"volumes": [theirs]})
+    for verb in (cloud.volumes.get, cloud.volumes.delete):
+        with pytest.raises(cloudkit.NotFound):
+            verb(VOLUME)
+    assert list(cloud.volumes.list()) == []
+    assert [each.project_id for each in cloud.volumes.list(all_projects=True)] == ["another"]
+    assert not any(sent.startswith("DELETE") for sent in rest.sent)
+
+
+def test_an_administrator_does_not_change_what_all_see(connect: Callable[[], Any], rest: Cloud) -> None:
+    rest.roles = ("admin",)
+    cloud = connect()
+    network = {**recorded("networks"), "project_id": "another", "tenant_id": "another", "shared": True}
+    rest.answer("GET", f"{NEUTRON}/v2.0/networks/{network['id']}", {"network": network})
+    assert cloud.networks.get(network["id"]).project_id == "another"
+    with pytest.raises(cloudkit.PermissionDenied):
+        cloud.networks.delete(network["id"])
+
+
+def test_limits_of_three_services(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    # From the services' API samples.
+    nova = {"maxTotalInstances": 10, "totalInstancesUsed": 1, "maxTotalCores": -1, "totalCoresUsed": 2}
+    rest.answer("GET", f"{NOVA}/v2.1/limits", {"limits": {"absolute": nova}})
+    cinder = {"maxTotalVolumes": 10, "totalVolumesUsed": 3}
+    rest.answer("GET", f"{CINDER}/v3/{PROJECT}/limits", {"limits": {"absolute": cinder}})
+    neutron = {"port": {"limit": 500, "used": 4, "reserved": 1}, "rbac_policy": {"limit": 1, "used": 0}}
+    rest.answer("GET", f"{NEUTRON}/v2.0/quotas/{PROJECT}/details.json", {"quota": neutron})
+    found = {name: (quota.limit, quota.in_use) for name, quota in cloud.limits().items()}
+    assert found == {"servers": (10, 1), "vcpus": (None, 2), "volumes": (10, 3), "ports": (500, 5)}
