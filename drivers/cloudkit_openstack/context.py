@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cloudkit.types import Kind
+from cloudkit_openstack.plugs import Plugs
 from cloudkit_openstack.service import COMPUTE, IMAGE, NETWORK, VOLUME, Service, ServiceType
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Context:
         self.image = self._service(IMAGE)
         self.network = self._service(NETWORK)
         self.volume = self._service(VOLUME)
+        self.plugs = Plugs(self.network)
 
     def require(self, kind: Kind, id: str | None) -> None:
         """Raise NotFound for what the project does not see, where the services would let an administrator take it."""

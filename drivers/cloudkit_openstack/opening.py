@@ -104,7 +104,7 @@ class Opener:
             )
 
 
-def _files() -> dict[str, list[str]]:
+def _files() -> dict[str, Any]:
     """The files that cloudkit has found: openstacksdk looks in the folder that it was imported in."""
     found = find_clouds_yaml()
     if found is None:

@@ -6,7 +6,9 @@ is one request, and one more the first time that its addresses are seen.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
@@ -19,12 +21,20 @@ MOST_ASKED = 40
 
 MOST_KEPT = 100_000
 
+NOVA_HEARS_S = 30.0
+"""For how long what was done to a floating IP counts over what Nova shows: Neutron notifies it in between."""
+
 
 class Plug(NamedTuple):
     """A port, as far as an address needs it."""
 
     port_id: str
     network_id: str
+
+
+class _Move(NamedTuple):
+    port_id: str | None
+    until: float
 
 
 _UNKNOWN = Plug("", "")
@@ -37,6 +47,7 @@ class Plugs:
         """Ask ``network`` for what is not known yet."""
         self._network = network
         self._known: dict[tuple[str, str], Plug] = {}
+        self._moved: dict[str, _Move] = {}
 
     def learn(self, servers: Iterable[Body]) -> None:
         """See to it that the ports of these servers are known."""
@@ -72,7 +83,23 @@ class Plugs:
                         floating=each.get("OS-EXT-IPS:type") == "floating",
                     )
                 )
-        return tuple(found)
+        return tuple(self._corrected(found) if self._moved else found)
+
+    def moved(self, floating_ip: str, port_id: str | None) -> None:
+        """Note where a floating IP has just been taken to, which Nova hears of only a moment later."""
+        self._moved[floating_ip] = _Move(port_id, time.monotonic() + NOVA_HEARS_S)
+
+    def _corrected(self, found: Iterable[Address]) -> Iterable[Address]:
+        now = time.monotonic()
+        for ip in [ip for ip, move in tuple(self._moved.items()) if move.until < now]:
+            self._moved.pop(ip, None)
+        moved = {ip: move.port_id for ip, move in tuple(self._moved.items())}
+        right = [each for each in found if not each.floating or moved.get(each.ip, each.port_id) == each.port_id]
+        for ip, port_id in moved.items():
+            fixed = next((each for each in right if each.port_id == port_id and not each.floating), None)
+            if fixed is not None and all(each.ip != ip for each in right):
+                right.append(replace(fixed, ip=ip, version=ip_address(ip).version, floating=True))
+        return right
 
 
 def map_macs(servers: Iterable[Body]) -> Iterable[tuple[str, str]]:

@@ -82,14 +82,25 @@ class FloatingIps(NeutronCollection[FloatingIp]):
             "floating_ip_address": spec.ip,
         }
         wanted = {name: value for name, value in request.items() if value is not None}
-        return self._one_value(self._service.post(self.path, {self.one: with_native(wanted, spec.native)})[self.one])
+        return self._moved(self._service.post(self.path, {self.one: with_native(wanted, spec.native)})[self.one])
+
+    def delete(self, id: str) -> None:
+        """Give one back."""
+        ip = self.get(id).ip
+        super().delete(id)
+        self._context.plugs.moved(ip, None)
 
     def associate(self, id: str, port_id: str | None, fixed_ip: str | None) -> FloatingIp:
         """Translate to a port, or to nothing."""
         self._own(id)
         self._context.require(Kind.PORT, port_id)
         fields = {"port_id": port_id} | ({} if fixed_ip is None else {"fixed_ip_address": fixed_ip})
-        return self._one_value(self._change(id, fields))
+        return self._moved(self._change(id, fields))
+
+    def _moved(self, body: Body) -> FloatingIp:
+        floating_ip = self._one_value(body)
+        self._context.plugs.moved(floating_ip.ip, floating_ip.port_id)
+        return floating_ip
 
     def _values(self, bodies: Sequence[Body]) -> Iterable[FloatingIp]:
         return map(self._value, bodies)

@@ -26,7 +26,6 @@ from cloudkit_openstack import marks
 from cloudkit_openstack.collection import Narrowing, RestCollection, exactly, with_native
 from cloudkit_openstack.errors import DRIVER
 from cloudkit_openstack.host_key import inject
-from cloudkit_openstack.plugs import Plugs
 from cloudkit_openstack.service import Service, segment
 from cloudkit_openstack.wire import Body, created_at, http_date, part, status_of, time_of
 
@@ -64,11 +63,6 @@ class Servers(RestCollection[Server]):
         "flavor_id": exactly("flavor"),
         "tags": lambda tags: ("tags", ",".join(tags)) if tags and not any("," in tag for tag in tags) else None,
     }
-
-    def __init__(self, context: Any) -> None:
-        """See them as the context's project."""
-        super().__init__(context)
-        self._plugs = Plugs(context.network)
 
     @property
     def _service(self) -> Service:
@@ -319,7 +313,7 @@ class Servers(RestCollection[Server]):
                 check_usable(self._context.network, nic.network_id, nic.fixed_ip)
 
     def _values(self, bodies: Sequence[Body]) -> Iterable[Server]:
-        self._plugs.learn(body for body in bodies if body["status"] != "BUILD")
+        self._context.plugs.learn(body for body in bodies if body["status"] != "BUILD")
         return map(self._value, bodies)
 
     def _value(self, body: Body) -> Server:
@@ -341,7 +335,7 @@ class Servers(RestCollection[Server]):
             flavor_id=part(body, "flavor").get("id"),
             key_pair=body.get("key_name"),
             # Nova's are not settled while it builds.
-            addresses=() if status is ServerStatus.BUILD else self._plugs.addresses(body),
+            addresses=() if status is ServerStatus.BUILD else self._context.plugs.addresses(body),
             security_groups=tuple(dict.fromkeys(group["name"] for group in groups)),
             volume_ids=tuple(each["id"] for each in body.get("os-extended-volumes:volumes_attached") or ()),
             metadata=marks.users_metadata(metadata),

@@ -382,3 +382,32 @@ def test_limits_of_three_services(cloud: cloudkit.Cloud, rest: Cloud) -> None:
     rest.answer("GET", f"{NEUTRON}/v2.0/quotas/{PROJECT}/details.json", {"quota": neutron})
     found = {name: (quota.limit, quota.in_use) for name, quota in cloud.limits().items()}
     assert found == {"servers": (10, 1), "vcpus": (None, 2), "volumes": (10, 3), "ports": (500, 5)}
+
+
+def floating(cloud: cloudkit.Cloud) -> list[str]:
+    return [address.ip for address in cloud.servers.get(SERVER).addresses if address.floating]
+
+
+def test_where_a_floating_ip_went_is_known_before_nova_hears_of_it(
+    cloud: cloudkit.Cloud, rest: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, port, body = recorded("servers"), recorded("ports"), recorded("floating_ips")
+    (fixed, shown_floating) = server["addresses"]["private"]
+    at_nova = [fixed]
+    shown = {**server, "addresses": {"private": at_nova}}
+    rest.answers("GET", f"{NOVA}/v2.1/servers/{SERVER}", lambda _: (200, {"server": shown}))
+    rest.answer("GET", f"{NEUTRON}/v2.0/ports", {"ports": [port]})
+    url = f"{NEUTRON}/v2.0/floatingips"
+    rest.answer("POST", url, {"floatingip": {**body, "port_id": port["id"]}}, 201)
+    rest.answer("PUT", f"{url}/{body['id']}", {"floatingip": {**body, "port_id": None}})
+    rest.answer("GET", f"{url}/{body['id']}", {"floatingip": {**body, "port_id": None}})
+    assert floating(cloud) == []
+    cloud.floating_ips.create(external=NOBODY, port=port["id"])
+    assert floating(cloud) == [body["floating_ip_address"]]
+    at_nova.append(shown_floating)
+    assert floating(cloud) == [body["floating_ip_address"]]
+    cloud.floating_ips.disassociate(body["id"])
+    assert floating(cloud) == []
+    monkeypatch.setattr("cloudkit_openstack.plugs.NOVA_HEARS_S", -1.0)
+    cloud.floating_ips.disassociate(body["id"])
+    assert floating(cloud) == [shown_floating["addr"]]
