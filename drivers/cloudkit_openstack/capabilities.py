@@ -12,6 +12,7 @@ CAPABILITIES = frozenset(
         "images.create:protected",
         "images.create:tags",
         "images.download",
+        "images.sharing",
         "images.update",
         "limits",
         "networks.create",

@@ -14,7 +14,7 @@ from cloudkit_openstack.capabilities import CAPABILITIES
 from cloudkit_openstack.collection import RestCollection
 from cloudkit_openstack.context import Context
 from cloudkit_openstack.flavors import Flavors
-from cloudkit_openstack.images import Images
+from cloudkit_openstack.image_members import SharedImages
 from cloudkit_openstack.key_pairs import KeyPairs
 from cloudkit_openstack.limits import limits_of
 from cloudkit_openstack.networks import Networks, Subnets
@@ -42,7 +42,7 @@ class ImageService:
 
     def __init__(self, context: Context) -> None:
         """See them as the context's project."""
-        self.images = Images(context)
+        self.images = SharedImages(context)
 
 
 class NetworkService:
