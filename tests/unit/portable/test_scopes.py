@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Generator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,25 @@ def test_what_a_thread_made_and_what_a_lost_answer_hid_is_found(cloud: Cloud, fa
             scoped.volumes.create("lost", size_gib=1)
         assert len(list(cloud.volumes.list())) == 2
     assert list(cloud.volumes.list()) == []
+
+
+def test_what_has_no_room_for_a_mark_is_remembered(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    part: Any = cloud._context.driver.compute.server_groups  # type: ignore[attr-defined]
+
+    def unmarked(method: Any) -> Any:
+        return lambda *args: replace(method(*args), mark=None)
+
+    for name in ("create", "get"):
+        monkeypatch.setattr(part, name, unmarked(getattr(part, name)))
+    list_all = part.list
+    monkeypatch.setattr(part, "list", lambda query: (replace(each, mark=None) for each in list_all(query)))
+    stays = cloud.server_groups.create("stays", policy="affinity")
+    with cloud.scope("scope") as mine:
+        mine.server_groups.create("goes", policy="affinity")
+        gone = mine.server_groups.create("gone", policy="affinity")
+        mine.server_groups.create_many([{"name": "goes-too", "policy": "affinity"}])
+        cloud.server_groups.delete(gone)
+    assert [each.id for each in cloud.server_groups.list()] == [stays.id]
 
 
 def test_a_volume_in_a_server_that_stays_is_taken_out(cloud: Cloud, server_args: dict[str, Any]) -> None:
