@@ -48,7 +48,7 @@ class RestCollection(Generic[V]):
     def _service(self) -> Service:
         raise NotImplementedError
 
-    def _values(self, bodies: Sequence[Body]) -> Iterable[V]:
+    def _values(self, bodies: Sequence[Any]) -> Iterable[V]:
         raise NotImplementedError
 
     # ---------------------------------------------------------------- reading
@@ -62,16 +62,20 @@ class RestCollection(Generic[V]):
 
     def get(self, id: str) -> V:
         """One by its id."""
-        (value,) = self._values([self.body(id)])
+        (value,) = self._values([self._described(id)])
         if not self._sees(value):
             raise not_found(self.kind, id)
         return value
+
+    def _described(self, id: str) -> Any:
+        """What ``_values`` makes a value of."""
+        return self.body(id)
 
     def body(self, id: str) -> Body:
         """The service's own description of one, whoever it belongs to."""
         return cast(Body, self._service.get(self._at(id), version=self.version)[self.one])
 
-    def _pages(self, query: Sequence[tuple[str, Any]]) -> Iterator[Sequence[Body]]:
+    def _pages(self, query: Sequence[tuple[str, Any]]) -> Iterator[Sequence[Any]]:
         return self._service.pages(self.list_path or self.path, self.many, query, self.version)
 
     def _list_query(self, query: Query) -> Sequence[tuple[str, Any]]:

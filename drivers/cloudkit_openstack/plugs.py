@@ -7,14 +7,14 @@ is one request, and one more the first time that its addresses are seen.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from cloudkit.types import Address
+from cloudkit_openstack.server_body import ServerBody
 from cloudkit_openstack.service import Service
-from cloudkit_openstack.wire import Body, part
 
 MOST_ASKED = 40
 """For more servers than these, all ports are listed: their ids would make too long a URL."""
@@ -49,9 +49,9 @@ class Plugs:
         self._known: dict[tuple[str, str], Plug] = {}
         self._moved: dict[str, _Move] = {}
 
-    def learn(self, servers: Iterable[Body]) -> None:
+    def learn(self, servers: Iterable[ServerBody]) -> None:
         """See to it that the ports of these servers are known."""
-        unknown = list(dict.fromkeys(id for id, mac in map_macs(servers) if (id, mac) not in self._known))
+        unknown = list(dict.fromkeys(id for id, mac in _macs(servers) if (id, mac) not in self._known))
         if not unknown:
             return
         if len(self._known) > MOST_KEPT:
@@ -64,23 +64,20 @@ class Plugs:
                 key = port["device_id"], port["mac_address"]
                 self._known[key] = Plug(port["id"], port["network_id"])
 
-    def addresses(self, server: Body) -> tuple[Address, ...]:
+    def addresses(self, server: ServerBody) -> tuple[Address, ...]:
         """The addresses of a server whose ports were learnt, in the order of its interfaces."""
         found: list[Address] = []
-        id = server["id"]
-        networks: Iterable[Sequence[Body]] = part(server, "addresses").values()
-        for shown in networks:
+        for shown in server.addresses.values():
             for each in shown:
-                mac: str = each.get("OS-EXT-IPS-MAC:mac_addr", "")
-                plug = self._known.get((id, mac), _UNKNOWN)
+                plug = self._known.get((server.id, each.mac), _UNKNOWN)
                 found.append(
                     Address(
-                        ip=each["addr"],
-                        mac=mac,
+                        ip=each.addr,
+                        mac=each.mac,
                         network_id=plug.network_id,
                         port_id=plug.port_id,
-                        version=each.get("version") or ip_address(each["addr"]).version,
-                        floating=each.get("OS-EXT-IPS:type") == "floating",
+                        version=each.version,
+                        floating=each.type == "floating",
                     )
                 )
         return tuple(self._corrected(found) if self._moved else found)
@@ -102,11 +99,10 @@ class Plugs:
         return right
 
 
-def map_macs(servers: Iterable[Body]) -> Iterable[tuple[str, str]]:
+def _macs(servers: Iterable[ServerBody]) -> Iterator[tuple[str, str]]:
     """The pairs of server and MAC that servers show."""
     for server in servers:
-        networks: Iterable[Sequence[Body]] = part(server, "addresses").values()
-        for shown in networks:
+        for shown in server.addresses.values():
             for each in shown:
-                if mac := each.get("OS-EXT-IPS-MAC:mac_addr"):
-                    yield server["id"], mac
+                if each.mac:
+                    yield server.id, each.mac

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any, ClassVar, cast
 
 from cloudkit.driver import Query
 from cloudkit.errors import Busy, Conflict, InvalidRequest, InvalidState
 from cloudkit.types import (
-    EMPTY_MAP,
     Endpoint,
     Fault,
     Image,
@@ -26,8 +25,9 @@ from cloudkit_openstack import marks
 from cloudkit_openstack.collection import Narrowing, RestCollection, exactly, with_native
 from cloudkit_openstack.errors import DRIVER
 from cloudkit_openstack.host_key import inject
+from cloudkit_openstack.server_body import FaultBody, Reference, ServerBody, decode_one, decode_page
 from cloudkit_openstack.service import Service, segment
-from cloudkit_openstack.wire import Body, created_at, http_date, part, status_of, time_of
+from cloudkit_openstack.wire import NO_TIME, Body, http_date, part, status_of, time_of
 
 READING = "2.46"
 """Has description, tags and locked; from 2.47 on a server does not tell its flavor's id any more."""
@@ -312,39 +312,46 @@ class Servers(RestCollection[Server]):
             if nic.network_id is not None and nic.fixed_ip is not None:
                 check_usable(self._context.network, nic.network_id, nic.fixed_ip)
 
-    def _values(self, bodies: Sequence[Body]) -> Iterable[Server]:
-        self._context.plugs.learn(body for body in bodies if body["status"] != "BUILD")
+    def _described(self, id: str) -> ServerBody:
+        answer = self._service.request("GET", self._at(id), version=READING)
+        return self._service.decoded(answer, decode_one)
+
+    def _pages(self, query: Sequence[tuple[str, Any]]) -> Iterator[Sequence[ServerBody]]:
+        return self._service.decoded_pages("/servers/detail", decode_page, query, READING, lambda server: server.id)
+
+    def _values(self, bodies: Sequence[ServerBody]) -> Iterable[Server]:
+        self._context.plugs.learn(body for body in bodies if body.status != "BUILD")
         return map(self._value, bodies)
 
-    def _value(self, body: Body) -> Server:
-        metadata: Mapping[str, str] = body.get("metadata") or EMPTY_MAP
-        groups = body.get("security_groups") or ()
-        status = status_of(ServerStatus, body["status"])
+    def _value(self, body: ServerBody) -> Server:
+        status = status_of(ServerStatus, body.status)
+        metadata = body.metadata
         return Server(
-            id=body["id"],
-            name=body["name"],
-            project_id=body["tenant_id"],
+            id=body.id,
+            name=body.name,
+            project_id=body.tenant_id,
             cloud_id=self._project.cloud_id,
-            created_at=created_at(body, "created"),
-            updated_at=time_of(body.get("updated")),
-            description=body.get("description") or "",
+            created_at=time_of(body.created) or NO_TIME,
+            updated_at=time_of(body.updated),
+            description=body.description or "",
             mark=marks.of_metadata(metadata),
             status=status,
-            native_status=body["status"],
-            image_id=part(body, "image").get("id"),
-            flavor_id=part(body, "flavor").get("id"),
-            key_pair=body.get("key_name"),
+            native_status=body.status,
+            # Nova writes an empty text for a server that was booted from a volume.
+            image_id=body.image.id if isinstance(body.image, Reference) else None,
+            flavor_id=None if body.flavor is None else body.flavor.id,
+            key_pair=body.key_name,
             # Nova's are not settled while it builds.
             addresses=() if status is ServerStatus.BUILD else self._context.plugs.addresses(body),
-            security_groups=tuple(dict.fromkeys(group["name"] for group in groups)),
-            volume_ids=tuple(each["id"] for each in body.get("os-extended-volumes:volumes_attached") or ()),
+            security_groups=tuple(dict.fromkeys([group.name for group in body.security_groups])),
+            volume_ids=tuple([volume.id for volume in body.volumes]),
             metadata=marks.users_metadata(metadata),
-            tags=tuple(body.get("tags") or ()),
-            availability_zone=body.get("OS-EXT-AZ:availability_zone") or None,
-            locked=bool(body.get("locked")),
-            fault=_fault(body.get("fault")),
+            tags=tuple(body.tags),
+            availability_zone=body.zone or None,
+            locked=body.locked,
+            fault=None if body.fault is None else _fault(body.fault),
             host_key=metadata.get(marks.HOST_KEY),
-            task=body.get("OS-EXT-STS:task_state"),
+            task=body.task,
         )
 
 
@@ -366,12 +373,10 @@ def _interface(nic: Nic) -> Body:
     return {"uuid": nic.network_id} | ({} if nic.fixed_ip is None else {"fixed_ip": nic.fixed_ip})
 
 
-def _fault(body: Body | None) -> Fault | None:
-    if not body:
-        return None
+def _fault(body: FaultBody) -> Fault:
     return Fault(
-        message=body.get("message") or "",
-        code=body.get("code") or 500,
-        details=body.get("details") or "",
-        created_at=time_of(body.get("created")),
+        message=body.message,
+        code=body.code,
+        details=body.details,
+        created_at=time_of(body.created),
     )

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -36,8 +36,11 @@ LONGEST_PAUSE_S = 30.0
 
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _PASSING = frozenset({429, 503})
-_decode = msgspec.json.Decoder().decode
+_decode = msgspec.json.Decoder(Body).decode
 _sleep = time.sleep
+
+T = TypeVar("T")
+D = TypeVar("D")
 
 Query = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
@@ -112,7 +115,7 @@ class Service:
         key: str,
         query: Query = (),
         version: str | None = None,
-        marker: Callable[[Body], str] | None = None,
+        marker: Callable[[Body], str] = lambda body: str(body["id"]),
     ) -> Iterator[Sequence[Body]]:
         """All pages of a list: as long as the service tells of a next one.
 
@@ -120,12 +123,28 @@ class Service:
             key: what the answer's list is called.
             marker: what of the last thing begins the next page; its id, unless told otherwise.
         """
+
+        def page(content: bytes) -> tuple[Sequence[Body], bool]:
+            body = _object(content)
+            return body[key], _next_link(body, key)
+
+        return self.decoded_pages(path, page, query, version, marker)
+
+    def decoded_pages(
+        self,
+        path: str,
+        decode: Callable[[bytes], tuple[Sequence[T], bool]],
+        query: Query,
+        version: str | None,
+        marker: Callable[[T], str],
+    ) -> Iterator[Sequence[T]]:
+        """The same, where ``decode`` tells a page's things, and whether there is a next one."""
         base = [*(query.items() if isinstance(query, Mapping) else query), ("limit", PAGE)]
         at: list[tuple[str, Any]] = []
         known: list[str] = []
         while True:
             try:
-                answer = self.get(path, [*base, *at], version)
+                answer = self.request("GET", path, query=[*base, *at], version=version)
             except (NotFound, InvalidRequest):
                 # The thing that the page was to begin after is gone meanwhile: the one before it serves as well.
                 if len(known) < 2:
@@ -133,12 +152,12 @@ class Service:
                 known.pop()
                 at = [("marker", known[-1])]
                 continue
-            things: Sequence[Body] = answer[key]
+            things, more = self.decoded(answer, decode)
             if things:
                 yield things
-            if not things or not _next_link(answer, key):
+            if not things or not more:
                 return
-            known = [thing["id"] if marker is None else marker(thing) for thing in things]
+            known = [marker(thing) for thing in things]
             at = [("marker", known[-1])]
 
     # ---------------------------------------------------------------- requests
@@ -208,17 +227,15 @@ class Service:
             )
 
     def read(self, answer: requests.Response) -> Body:
-        """The JSON body of an answer; raises Unavailable for what cannot be read."""
-        content = answer.content
-        if not content:
-            return {}
+        """The JSON object of an answer; an empty one for an empty answer."""
+        return self.decoded(answer, _object) if answer.content else {}
+
+    def decoded(self, answer: requests.Response, decode: Callable[[bytes], D]) -> D:
+        """What an answer says; raises Unavailable for what cannot be read."""
         try:
-            body: Any = _decode(content)
-        except msgspec.DecodeError as error:
-            raise unexpected(self.type.noun, answer) from error
-        if not isinstance(body, dict):
-            raise unexpected(self.type.noun, answer)
-        return body  # pyright: ignore[reportUnknownVariableType]
+            return decode(answer.content)
+        except (msgspec.DecodeError, KeyError) as error:
+            raise _unexpected(self.type.noun, answer) from error
 
     # ---------------------------------------------------------------- where it is, what it speaks
 
@@ -272,7 +289,12 @@ def request_id_of(answer: requests.Response) -> str | None:
     return answer.headers.get("x-openstack-request-id") or answer.headers.get("x-compute-request-id")
 
 
-def unexpected(noun: str, answer: requests.Response) -> Unavailable:
+def _object(content: bytes) -> Body:
+    """A JSON object; raises DecodeError."""
+    return _decode(content)
+
+
+def _unexpected(noun: str, answer: requests.Response) -> Unavailable:
     """The error for an answer that is cut short, or not the service's at all."""
     return Unavailable(
         f"the {noun} service's answer cannot be read",
