@@ -44,5 +44,5 @@ PLUGIN = DriverPlugin(
     ),
     extra="openstack",
     requires=("openstack", "msgspec"),
-    story={"user": "cirros", "image": None, "external_network": "public"},
+    story={"user": "cirros", "flavor": "m1.tiny", "external_network": "public"},
 )
