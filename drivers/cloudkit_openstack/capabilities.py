@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 CAPABILITIES = frozenset(
     {
         "all_projects",
@@ -62,3 +64,19 @@ CAPABILITIES = frozenset(
         "volumes.update",
     }
 )
+
+ROUTER = "router"
+
+_BY_EXTENSION: Mapping[str, frozenset[str]] = {
+    ROUTER: frozenset({"routers", "floating_ips", "floating_ips.create:ip"}),
+    "external-net": frozenset({"networks.create:external"}),
+    "net-mtu-writable": frozenset({"networks.create:mtu"}),
+    "standard-attr-tag": frozenset({"networks.create:tags"}),
+}
+"""What needs an extension of Neutron's that not every cloud has."""
+
+
+def offered(extensions: Iterable[str]) -> frozenset[str]:
+    """What a cloud offers whose Neutron has these extensions."""
+    missing = (_BY_EXTENSION[name] for name in _BY_EXTENSION.keys() - set(extensions))
+    return CAPABILITIES.difference(*missing)

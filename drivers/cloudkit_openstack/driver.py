@@ -10,7 +10,7 @@ from cloudkit.driver import DRIVER_API
 from cloudkit.errors import CloudError
 from cloudkit.types import Kind, Quota
 from cloudkit_openstack import errors
-from cloudkit_openstack.capabilities import CAPABILITIES
+from cloudkit_openstack.capabilities import ROUTER, offered
 from cloudkit_openstack.collection import RestCollection
 from cloudkit_openstack.context import Context
 from cloudkit_openstack.flavors import Flavors
@@ -53,8 +53,9 @@ class NetworkService:
         self.networks = Networks(context)
         self.subnets = Subnets(context)
         self.ports = Ports(context)
-        self.routers = Routers(context)
-        self.floating_ips = FloatingIps(context)
+        if ROUTER in context.extensions:
+            self.routers = Routers(context)
+            self.floating_ips = FloatingIps(context)
         self.security_groups = SecurityGroups(context)
 
 
@@ -80,7 +81,7 @@ class OpenStackDriver:
         self._opener = opener
         self.project_id = context.project.id
         self.cloud_id = context.project.cloud_id
-        self.capabilities: frozenset[str] = CAPABILITIES
+        self.capabilities = offered(context.extensions)
         self.compute = Compute(context)
         self.image = ImageService(context)
         self.network = NetworkService(context)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cloudkit.types import Quota
+from cloudkit.driver import EVERYTHING
+from cloudkit.types import Kind, Quota
 from cloudkit_openstack.context import Context
 from cloudkit_openstack.wire import Body, limit_of
 
@@ -35,11 +36,13 @@ _NEUTRON = {
 def limits_of(context: Context) -> Mapping[str, Quota]:
     """The project's, by cloudkit's names."""
     found: dict[str, Quota] = {}
-    for service, names in ((context.compute, _NOVA), (context.volume, _CINDER)):
-        absolute: Body = service.get("/limits")["limits"]["absolute"]
+    nova: Body = context.compute.get("/limits")["limits"]["absolute"]
+    cinder: Body = context.volume.get("/limits")["limits"]["absolute"]
+    for absolute, names in ((nova, _NOVA), (cinder, _CINDER)):
         for name, (limit, used) in names.items():
             if limit in absolute and used in absolute:
                 found[name] = Quota(limit=limit_of(absolute[limit]), in_use=absolute[used])
+    found["key_pairs"] = Quota(limit=limit_of(nova.get("maxTotalKeypairs")), in_use=_count(context, Kind.KEY_PAIR))
     if QUOTA_DETAILS in context.extensions:
         details: Body = context.network.get(f"/quotas/{context.project.id}/details.json")["quota"]
         for name, neutrons in _NEUTRON.items():
@@ -48,3 +51,8 @@ def limits_of(context: Context) -> Mapping[str, Quota]:
                 in_use = quota["used"] + quota.get("reserved", 0)
                 found[name] = Quota(limit=limit_of(quota["limit"]), in_use=in_use)
     return found
+
+
+def _count(context: Context, kind: Kind) -> int:
+    """How many of a kind there are, where the service tells the limit only."""
+    return sum(1 for _ in context.collections[kind].list(EVERYTHING))

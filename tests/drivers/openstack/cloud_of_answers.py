@@ -21,6 +21,8 @@ PROJECT = "491f5adc3fd344c69ff2c73dfb983a83"
 PASSWORD = "correct-horse-battery"
 SERVER, VOLUME = "4d1fa8d3-54f4-48d2-b728-15e6a2021ad4", "c2a56b81-0cf5-4d9b-99dc-07c5bee463b0"
 
+EXTENSIONS = ("quota_details", "router", "external-net", "net-mtu-writable", "standard-attr-tag")
+
 Answer = dict[str, Any] | bytes | Exception | None
 
 
@@ -76,6 +78,7 @@ class Cloud:
     roles: tuple[str, ...] = ("member",)
     project: str | None = PROJECT
     without: str = ""
+    extensions: tuple[str, ...] = EXTENSIONS
     tokens: int = 0
     requests: list[PreparedRequest] = field(default_factory=list[PreparedRequest])
 
@@ -84,7 +87,8 @@ class Cloud:
         version = {"id": "v3.14", "status": "stable", "links": [{"rel": "self", "href": f"{KEYSTONE}/v3/"}]}
         self.mock.get(f"{KEYSTONE}/v3", json={"version": version})
         self.mock.add_callback("POST", f"{KEYSTONE}/v3/auth/tokens", self._log_in)
-        self.answer("GET", f"{NEUTRON}/v2.0/extensions", {"extensions": [{"alias": "quota_details"}]})
+        extensions = [{"alias": alias} for alias in self.extensions]
+        self.answer("GET", f"{NEUTRON}/v2.0/extensions", {"extensions": extensions})
         for url, id, newest in (
             (f"{NOVA}/v2.1", "v2.1", self.newest_compute),
             (f"{CINDER}/v3", "v3.0", self.newest_volume),

@@ -27,6 +27,16 @@ def test_a_name_of_clouds_yaml(connect: Connect) -> None:
     assert driver.native.session.auth.auth_url == f"{KEYSTONE}/v3"
 
 
+def test_what_needs_an_extension_of_neutrons_is_offered_where_it_is(connect: Connect, rest: Cloud) -> None:
+    rest.extensions = ("standard-attr-tag",)
+    cloud = connect()
+    check_declaration(cloud._context.driver)
+    assert cloud.supports("networks.create:tags")
+    assert not any(map(cloud.supports, ("routers", "floating_ips", "floating_ips.create:ip", "networks.create:mtu")))
+    with pytest.raises(cloudkit.Unsupported):
+        cloud.routers.create("router")
+
+
 def test_a_url_and_a_profile_mean_the_same_cloud(
     rest: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

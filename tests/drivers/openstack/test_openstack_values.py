@@ -375,13 +375,21 @@ def test_an_administrator_does_not_change_what_all_see(connect: Callable[[], Any
 def test_limits_of_three_services(cloud: cloudkit.Cloud, rest: Cloud) -> None:
     # From the services' API samples.
     nova = {"maxTotalInstances": 10, "totalInstancesUsed": 1, "maxTotalCores": -1, "totalCoresUsed": 2}
+    nova["maxTotalKeypairs"] = 100
+    rest.answer("GET", f"{NOVA}/v2.1/os-keypairs", {"keypairs": [{"keypair": recorded("key_pairs")}]})
     rest.answer("GET", f"{NOVA}/v2.1/limits", {"limits": {"absolute": nova}})
     cinder = {"maxTotalVolumes": 10, "totalVolumesUsed": 3}
     rest.answer("GET", f"{CINDER}/v3/{PROJECT}/limits", {"limits": {"absolute": cinder}})
     neutron = {"port": {"limit": 500, "used": 4, "reserved": 1}, "rbac_policy": {"limit": 1, "used": 0}}
     rest.answer("GET", f"{NEUTRON}/v2.0/quotas/{PROJECT}/details.json", {"quota": neutron})
     found = {name: (quota.limit, quota.in_use) for name, quota in cloud.limits().items()}
-    assert found == {"servers": (10, 1), "vcpus": (None, 2), "volumes": (10, 3), "ports": (500, 5)}
+    assert found == {
+        "servers": (10, 1),
+        "vcpus": (None, 2),
+        "key_pairs": (100, 1),
+        "volumes": (10, 3),
+        "ports": (500, 5),
+    }
 
 
 def floating(cloud: cloudkit.Cloud) -> list[str]:
