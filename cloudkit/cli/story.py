@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from cloudkit.types import Attachment, Flavor, Image, KeyPair, Network, Server, Volume
 
 GIB = 2**30
+_PARTITION = bytes.fromhex("80010100 83feffff 01000000 ff070000")
+BLANK_IMAGE = bytes(446) + _PARTITION + bytes(48) + b"\x55\xaa" + bytes(2**20 - 512)
+"""A raw disk of 1 MiB with a boot sector that boots nothing: enough where servers are not machines.
+
+It has a partition, as Glance refuses a boot sector without any (oslo.utils, format_inspector).
+"""
 FOLDER_PREFIX = "cloudkit-"
 PLUG_TIMEOUT_S = 30
 
@@ -113,6 +119,13 @@ class Story:
         self.disk = self.cloud.volumes.attach(self.volume, self.server)
         return f"as {self.disk.device_hint}, serial {self.disk.serial}"
 
+    @step("floating IP", needs=("floating_ips",))
+    def give_floating_ip(self) -> str:
+        # On OpenStack it is the only way from outside to the server.
+        external = self.settings.get("external_network")
+        floating_ip = self.cloud.floating_ips.create(external=external, server=self.server)
+        return f"{floating_ip.ip} → {floating_ip.fixed_ip}"
+
     @step("disk seen over ssh", needs=("servers.ssh", "volumes.attach"))
     def see_disk(self) -> str:
         with self.shell() as shell:
@@ -125,15 +138,9 @@ class Story:
             raise CloudError(f"the guest's {device} does not have the 1 GiB of its volume", fault=headline)
         return headline
 
-    @step("floating IP", needs=("floating_ips",))
-    def give_floating_ip(self) -> str:
-        external = self.settings.get("external_network")
-        floating_ip = self.cloud.floating_ips.create(external=external, server=self.server)
-        return f"{floating_ip.ip} → {floating_ip.fixed_ip}"
-
     @step("ssh by the floating IP", needs=("floating_ips", "servers.ssh"))
     def log_in_from_outside(self) -> str:
-        # The best way to the server comes first, and that is the floating IP now.
+        # The best way to the server comes first, and that is the floating IP.
         with self.shell() as shell:
             return f"logged in to {shell.run('hostname', check=True).stdout.strip()}"
 
@@ -227,7 +234,7 @@ def find_disk(shell: Shell, disk: Attachment) -> str:
 
 
 def blank_image(folder: Path) -> Path:
-    """A raw disk of 1 MiB with a boot sector that boots nothing: enough where servers are not machines."""
+    """A file with the blank image."""
     path = folder / "blank.img"
-    path.write_bytes(bytes(510) + b"\x55\xaa" + bytes(2**20 - 512))
+    path.write_bytes(BLANK_IMAGE)
     return path

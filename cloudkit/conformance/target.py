@@ -7,13 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloudkit import Cloud
-
-_PARTITION = bytes.fromhex("80010100 83feffff 01000000 ff070000")
-TINY_IMAGE = bytes(446) + _PARTITION + bytes(48) + b"\x55\xaa" + bytes(2**20 - 512)
-"""A raw disk of 1 MiB with a boot sector that boots nothing: enough where servers are not machines.
-
-It has a partition, as Glance refuses a boot sector without any (oslo.utils, format_inspector).
-"""
+from cloudkit.cli.story import BLANK_IMAGE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +34,7 @@ class Target:
     name: str
     connect: Callable[[], Cloud]
     other_project: str = "conformance-other"
-    image: bytes | Path | str = TINY_IMAGE
+    image: bytes | Path | str = BLANK_IMAGE
     user: str = "root"
     ram_mib: int = 128
     disk_gib: int = 1
