@@ -46,18 +46,18 @@ class Row:
         )
 
 
+class Table:
+    """Prints the rows at the end of the run, where nothing is captured."""
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        header = f"{'verb':<22} {'libvirtd is killed':<32} {'runs':>4} {'done':>5} {'told':<20} {'left':>5} {'second try':>11}"
+        for line in ("", header, "-" * len(header), *map(str, ROWS)):
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="module", autouse=True)
-def table(request: pytest.FixtureRequest) -> Generator[None]:
-    yield
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None:
-        return
-    header = (
-        f"{'verb':<22} {'libvirtd is killed':<32} {'runs':>4} {'done':>5} {'told':<20} {'left':>5} {'second try':>11}"
-    )
-    reporter.write_line("")
-    for line in (header, "-" * len(header), *map(str, ROWS)):
-        reporter.write_line(line)
+def table(request: pytest.FixtureRequest) -> None:
+    request.config.pluginmanager.register(Table())
 
 
 @pytest.fixture(scope="module")
