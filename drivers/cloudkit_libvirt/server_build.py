@@ -308,7 +308,7 @@ class Builder:
         if self._context.simulated:
             pool.create_raw(seed_name(id), len(disk.data))
         else:
-            pool.create_filled(seed_name(id), disk.data)
+            pool.create_filled(seed_name(id), disk.data, quiet=True)
         # Made beforehand, so that libvirt knows the file as a volume and it can be read through libvirt.
         pool.create_raw(console_name(id), 0)
 

@@ -50,7 +50,8 @@ class Table:
     """Prints the rows at the end of the run, where nothing is captured."""
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        header = f"{'verb':<22} {'libvirtd is killed':<32} {'runs':>4} {'done':>5} {'told':<20} {'left':>5} {'second try':>11}"
+        header = f"{'verb':<22} {'libvirtd is killed':<32} {'runs':>4} {'done':>5} {'told':<20} "
+        header += f"{'left':>5} {'second try':>11}"
         for line in ("", header, "-" * len(header), *map(str, ROWS)):
             terminalreporter.write_line(line)
 
