@@ -94,7 +94,8 @@ def build(instance: Instance, host_key: HostKey | None) -> Seed:
 
 def key_files(host_key: HostKey) -> tuple[bytes, ...]:
     """The files with the private key, all of one length, so that another key's fit in their place."""
-    keys = {"ed25519_private": host_key.private, "ed25519_public": host_key.public}
+    # As a file has it: cloud-init writes it as it is, and prints the file to the console.
+    keys = {"ed25519_private": host_key.private, "ed25519_public": f"{host_key.public}\n"}
     config = f"#cloud-config\n{json.dumps({'ssh_keys': keys})}\n"
     return tuple(text.encode().ljust(_KEY_FILE_BYTES, b"\n") for text in (config, json.dumps({"cloud-init": config})))
 

@@ -52,7 +52,10 @@ def test_files_of_nocloud() -> None:
         "public-keys": ["ssh-ed25519 AAAA me"],
     }
     assert files["user-data"] == b"#!/bin/sh\n"
-    assert ssh_keys(files["vendor-data"].decode()) == {"ed25519_private": key.private, "ed25519_public": key.public}
+    assert ssh_keys(files["vendor-data"].decode()) == {
+        "ed25519_private": key.private,
+        "ed25519_public": f"{key.public}\n",
+    }
 
 
 def test_files_of_a_config_drive_say_the_same() -> None:
@@ -66,7 +69,7 @@ def test_files_of_a_config_drive_say_the_same() -> None:
     assert json.loads(files[f"{LATEST}/network_data.json"]) == NETWORK
     assert files[f"{LATEST}/user_data"] == files["user-data"]
     wrapped = json.loads(files[f"{LATEST}/vendor_data.json"])["cloud-init"]
-    assert ssh_keys(wrapped) == {"ed25519_private": key.private, "ed25519_public": key.public}
+    assert ssh_keys(wrapped) == {"ed25519_private": key.private, "ed25519_public": f"{key.public}\n"}
 
 
 def ssh_keys(config: str) -> object:
@@ -124,7 +127,7 @@ def test_wiping_leaves_a_whole_seed_without_the_secret() -> None:
 def test_another_key_fits_in_the_place_of_the_first() -> None:
     built, key = build(host_key=seed.HostKey.generate()), seed.HostKey.generate()
     files = files_of(overwritten(built, seed.key_files(key)))
-    keys = {"ed25519_private": key.private, "ed25519_public": key.public}
+    keys = {"ed25519_private": key.private, "ed25519_public": f"{key.public}\n"}
     assert ssh_keys(files["vendor-data"].decode()) == keys
     assert ssh_keys(json.loads(files[f"{LATEST}/vendor_data.json"])["cloud-init"]) == keys
 
