@@ -69,7 +69,11 @@ def test_files_of_a_config_drive_say_the_same() -> None:
     assert json.loads(files[f"{LATEST}/network_data.json"]) == NETWORK
     assert files[f"{LATEST}/user_data"] == files["user-data"]
     wrapped = json.loads(files[f"{LATEST}/vendor_data.json"])["cloud-init"]
-    assert ssh_keys(wrapped) == {"ed25519_private": key.private, "ed25519_public": f"{key.public}\n"}
+    assert ssh_keys(wrapped) == keys_of(key)
+
+
+def keys_of(key: seed.HostKey) -> dict[str, str]:
+    return {"ed25519_private": key.private, "ed25519_public": f"{key.public}\n"}
 
 
 def ssh_keys(config: str) -> object:
@@ -127,9 +131,8 @@ def test_wiping_leaves_a_whole_seed_without_the_secret() -> None:
 def test_another_key_fits_in_the_place_of_the_first() -> None:
     built, key = build(host_key=seed.HostKey.generate()), seed.HostKey.generate()
     files = files_of(overwritten(built, seed.key_files(key)))
-    keys = {"ed25519_private": key.private, "ed25519_public": f"{key.public}\n"}
-    assert ssh_keys(files["vendor-data"].decode()) == keys
-    assert ssh_keys(json.loads(files[f"{LATEST}/vendor_data.json"])["cloud-init"]) == keys
+    assert ssh_keys(files["vendor-data"].decode()) == keys_of(key)
+    assert ssh_keys(json.loads(files[f"{LATEST}/vendor_data.json"])["cloud-init"]) == keys_of(key)
 
 
 def test_a_seed_with_one_file_of_a_length_of_its_own_is_wiped() -> None:
