@@ -73,6 +73,8 @@ class OpenStackBed:
         with progress("virtual environments are there"):
             environments = environment("services"), environment("guests") if guests else None
             environment("client")
+        if made and self.layout.environment != environments[0]:
+            raise BedError(f"the bed in {self.folder} was made with other versions of the services; reset it first")
         if not made:
             # Whatever half of it there is.
             self.reset()
