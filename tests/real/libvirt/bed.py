@@ -25,6 +25,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
+from command_line import tool
 from host_packages import BedError
 from processes import Process, start_time
 
@@ -192,12 +193,12 @@ class LibvirtBed:
         """
         folder = Path(tempfile.mkdtemp(prefix="small-pool-", dir=self.folder))
         # The bed's folder is a shared mount of which the daemon's namespace has a slave: this reaches it.
-        _tool("mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", folder)
+        tool("mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", folder)
         try:
             yield folder
         finally:
             # Lazily, for a test that failed may have left a guest with its disk there.
-            _tool("umount", "--lazy", folder)
+            tool("umount", "--lazy", folder)
             folder.rmdir()
 
     def leftovers(self, settle_s: float = 1.0) -> list[str]:
@@ -224,9 +225,9 @@ class LibvirtBed:
             self._outer.kill()
             self._outer.wait()
         if Path(f"/run/netns/{self.netns}").exists():
-            _tool("ip", "netns", "delete", self.netns)
+            tool("ip", "netns", "delete", self.netns)
         for mount_point in reversed(_mounts_below(self.folder)):
-            _tool("umount", "--lazy", mount_point)
+            tool("umount", "--lazy", mount_point)
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
@@ -261,11 +262,11 @@ class LibvirtBed:
             shutil.copytree(filters, self.folder / "etc/nwfilter")
         (self.folder / "etc/libvirtd.conf").write_text(LIBVIRTD_CONF.format(folder=self.folder))
         (self.folder / "etc/qemu.conf").write_text(QEMU_CONF)
-        _tool("mount", "--bind", self.folder, self.folder)
-        _tool("mount", "--make-shared", self.folder)
+        tool("mount", "--bind", self.folder, self.folder)
+        tool("mount", "--make-shared", self.folder)
 
     def _start_namespaces(self) -> None:
-        _tool("ip", "netns", "add", self.netns)
+        tool("ip", "netns", "add", self.netns)
         namespaces = ["unshare", "--mount", "--propagation=slave", "--pid", "--fork", "--kill-child=SIGKILL", "--"]
         init = [sys.executable, HERE / "namespace_init.py", self.folder]
         with (self.folder / "log/init.log").open("w") as log:
@@ -336,12 +337,6 @@ def remove_stale(parent: Path = PARENT) -> None:
         alive = Process(**owner).alive if owner else start_time(pid) is not None
         if not alive:
             bed.stop()
-
-
-def _tool(*argv: str | Path) -> None:
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode != 0:
-        raise BedError(f"{' '.join(map(str, argv))} failed with {done.returncode}: {done.stdout}")
 
 
 def _mounts_below(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 from host_packages import BedError
@@ -27,6 +28,14 @@ def progress(what: str) -> Generator[None]:
     start = time.monotonic()
     yield
     print(f"bed: {what} ({time.monotonic() - start:.1f} s)", file=sys.stderr)
+
+
+def tool(*argv: str | Path) -> str:
+    """Run a command and return what it printed; one that fails is a BedError with all that it said."""
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        raise BedError(f"{' '.join(map(str, argv))} failed with {done.returncode}: {done.stdout[-4000:]}")
+    return done.stdout.strip()
 
 
 def run_to_its_end(command: Sequence[str], environment: Mapping[str, str]) -> int:

@@ -6,13 +6,12 @@ import fcntl
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from host_packages import BedError
+from command_line import tool
 from layout import HERE
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cloudkit/openstack-bed"
@@ -27,9 +26,10 @@ def environment(name: str) -> Path:
     with only_one(name):
         if not complete.exists():
             shutil.rmtree(folder, ignore_errors=True)
-            _run([sys.executable, "-m", "venv", folder])
+            tool(sys.executable, "-m", "venv", folder)
             # The lock holds all there is: nothing is resolved.
-            _run([folder / "bin/python", "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", lock_file])
+            pip = [folder / "bin/python", "-m", "pip"]
+            tool(*pip, "install", "--quiet", "--no-deps", "--requirement", lock_file)
             complete.touch()
     return folder
 
@@ -41,9 +41,3 @@ def only_one(name: str) -> Generator[None]:
     with (CACHE / f"{name}.flock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _run(argv: list[str | Path]) -> None:
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode != 0:
-        raise BedError(f"{' '.join(map(str, argv))} failed with {done.returncode}:\n{done.stdout[-4000:]}")

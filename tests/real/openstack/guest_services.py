@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from command_line import tool
 from guest_settings import BRIDGES, write_libvirt_settings
-from host_packages import BedError
 from layout import HERE, HOST, NODE, OVSDB_PORT, Layout
 from service import Service, launched_at, ready_file
 
@@ -37,16 +36,16 @@ def _new_ovsdb(layout: Layout) -> None:
         return
     OVS_RUN.mkdir()
     (layout / "run/ovs.db").unlink(missing_ok=True)
-    _tool("ovsdb-tool", "create", layout / "run/ovs.db", SCHEMA)
+    tool("ovsdb-tool", "create", layout / "run/ovs.db", SCHEMA)
 
 
 def _new_bridges(_layout: Layout) -> None:
-    _tool("ovs-vsctl", "--no-wait", "init")
+    tool("ovs-vsctl", "--no-wait", "init")
     # Without it a checksum that is left to the device counts as a broken one, and TCP is dropped.
-    _tool("ovs-vsctl", "--no-wait", "set", "Open_vSwitch", ".", "other_config:userspace-tso-enable=true")
+    tool("ovs-vsctl", "--no-wait", "set", "Open_vSwitch", ".", "other_config:userspace-tso-enable=true")
     for bridge in BRIDGES:
         datapath = ["--", "set", "bridge", bridge, "datapath_type=netdev"]
-        _tool("ovs-vsctl", "--no-wait", "--may-exist", "add-br", bridge, *datapath)
+        tool("ovs-vsctl", "--no-wait", "--may-exist", "add-br", bridge, *datapath)
 
 
 def _links(layout: Layout) -> Sequence[str | Path]:
@@ -81,7 +80,7 @@ def _reporting(name: str, query: str) -> Service:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(launched_at(layout, name)))
         sql = query.format(name=name, since=since)
         client = ["mariadb", "--no-defaults", "--user=root", f"--socket={layout.socket}", "--skip-column-names"]
-        return bool(_tool(*client, f"--execute={sql}"))
+        return bool(tool(*client, f"--execute={sql}"))
 
     return _program(name, ready)
 
@@ -96,10 +95,3 @@ GUEST_SERVICES = (
     _reporting("neutron-l3-agent", AGENT_REPORT),
     _reporting("nova-compute", COMPUTE_REPORT),
 )
-
-
-def _tool(*argv: str | Path) -> str:
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode != 0:
-        raise BedError(f"{' '.join(map(str, argv))} failed with {done.returncode}: {done.stdout}")
-    return done.stdout.strip()

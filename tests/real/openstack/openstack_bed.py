@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from command_line import progress, run_to_its_end
+from command_line import progress, run_to_its_end, tool
 from environments import CACHE, environment, only_one
 from guest_image import guest_image
 from host_packages import BedError, install_packages
@@ -193,13 +193,7 @@ def _keep(folder: Path, pristine: Path) -> None:
 def _copy(source: Path, target: Path) -> None:
     for name in PRISTINE:
         (target / name).mkdir(parents=True, exist_ok=True)
-        _tool("cp", "--archive", "--sparse=always", "--reflink=auto", f"{source / name}/.", target / name)
-
-
-def _tool(*argv: str | Path) -> None:
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode != 0:
-        raise BedError(f"{' '.join(map(str, argv))} failed with {done.returncode}: {done.stdout}")
+        tool("cp", "--archive", "--sparse=always", "--reflink=auto", f"{source / name}/.", target / name)
 
 
 def run_client(bed: OpenStackBed, command: Sequence[str | Path]) -> int:
