@@ -91,7 +91,7 @@ class GuestServers(Servers):
             done = replace(
                 body,
                 metadata=FrozenMap({**facts, **body.metadata}),
-                size_bytes=pool.size_bytes(name),
+                size_bytes=pool.length_bytes(name),
                 virtual_size_bytes=size_bytes,
             )
             return collection.value(collection.finish(record, done))

@@ -70,6 +70,10 @@ class Pool:
         """Bytes of the disk that the volume is."""
         return int(self._find(name).info()[1])
 
+    def length_bytes(self, name: str) -> int:
+        """Bytes that a download gives: holes in the file count too."""
+        return int(self._find(name).infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2])
+
     def xml(self, name: str) -> str:
         """Libvirt's description."""
         volume = self._find(name)

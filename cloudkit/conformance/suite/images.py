@@ -296,6 +296,14 @@ class TestServerImages(Conformance):
         assert image.metadata["a"] == "1"
         assert image.tags == ("blue",)
 
+    @needs("images.download")
+    def test_its_size_is_that_of_its_file(self, lab: Lab, cloud: Cloud, tmp_path: Path) -> None:
+        image = cloud.servers.create_image(lab.server(cloud), lab.name("image"))
+        seen: list[tuple[int, int | None]] = []
+        cloud.images.download(image, tmp_path / "disk", on_bytes=lambda count, total: seen.append((count, total)))
+        assert (tmp_path / "disk").stat().st_size == image.size_bytes
+        assert seen[-1] == (image.size_bytes, image.size_bytes)
+
     def test_its_scope_deletes_it(self, lab: Lab, cloud: Cloud) -> None:
         server = lab.server(cloud)
         with lab.cloud.scope("conformance") as mine:

@@ -9,14 +9,17 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cloudkit import image_format
 from cloudkit.conformance import made_images as made
 from cloudkit.errors import Busy, InvalidRequest, MissingExtra, QuotaExceeded
-from cloudkit_libvirt import image_intake
+from cloudkit_libvirt import errors, image_intake, images
 
 GIB = 1 << 30
 
@@ -80,6 +83,34 @@ def test_the_corpus_is_refused_before_any_tool_runs(bad: made.BadImage, monkeypa
     claimed = bad.claimed or image_format.detect(bad.content)
     with pytest.raises(InvalidRequest), accept(bad.content, claimed):
         pass
+
+
+@needs_qemu_img
+@given(st.sampled_from(sorted(GOOD)), st.data())
+@settings(max_examples=25, deadline=None)
+def test_whatever_the_bytes_are_they_are_converted_or_refused(name: str, data: st.DataObject) -> None:
+    content, format = GOOD[name]
+    image = bytearray(content)
+    places = [place for place, byte in enumerate(image) if byte]
+    for _ in range(data.draw(st.integers(0, 3))):
+        image[data.draw(st.sampled_from(places))] = data.draw(st.integers(0, 255))
+    try:
+        with accept(bytes(image), format) as taken:
+            assert image_format.inspect_file(taken.base, "qcow2", GIB).virtual_size_bytes == taken.virtual_size_bytes
+    except InvalidRequest as refusal:
+        assert refusal.hint
+
+
+@pytest.mark.parametrize(("size", "free", "fits"), [(GIB - 1, 0, True), (GIB, GIB, True), (GIB, GIB - 1, False)])
+def test_what_does_not_fit_is_told_before_it_is_sent(size: int, free: int, fits: bool) -> None:
+    context: Any = SimpleNamespace(pool=SimpleNamespace(free_bytes=lambda: free))
+    collection = images.UploadedImages(context, "p")
+    if fits:
+        collection._check_room(size)
+        return
+    with pytest.raises(OSError, match="1024 MiB are needed") as raised:
+        collection._check_room(size)
+    assert errors.is_pool_full(raised.value)
 
 
 @needs_qemu_img
