@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     number = int(arguments[0]) if arguments else NUMBER
     uri, bed = os.environ["CLOUDKIT_TEST_LIBVIRT_URI"], os.environ["CLOUDKIT_TEST_BED"]
     connection = libvirt.open(uri)
-    with cloudkit.connect(f"libvirt+{uri}", pool_path=f"{bed}/pool", external_cidr="") as cloud:
+    with cloudkit.connect(f"libvirt+{uri}", pool_path=f"{bed}/pool", external_cidr="", host_network="off") as cloud:
         made = [str(uuid.uuid4()) for _ in range(number)]
         try:
             define(connection, Path(bed) / "pool", made)

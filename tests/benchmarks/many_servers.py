@@ -150,7 +150,7 @@ def both(number: int) -> Iterator[dict[str, Any]]:
     connection = libvirt.open(uri)
     with (
         tempfile.TemporaryDirectory(dir=bed) as folder,
-        cloudkit.connect(f"libvirt+{uri}", pool_path=f"{bed}/pool", external_cidr="") as cloud,
+        cloudkit.connect(f"libvirt+{uri}", pool_path=f"{bed}/pool", external_cidr="", host_network="off") as cloud,
         cloud.scope("bench") as mine,
     ):
         by_hand = ByHand(connection, Path(folder), number, public_key)
