@@ -87,7 +87,7 @@ def log_in(host: str, key: paramiko.PKey, host_key: str) -> paramiko.Transport:
 def by_cloudkit(uri: str, pool_path: str, image: Path, key_path: Path) -> Iterator[Callable[[], float]]:
     """The same by the portable API."""
     with (
-        cloudkit.connect(f"libvirt+{uri}", pool_path=pool_path, external_cidr="") as cloud,
+        cloudkit.connect(f"libvirt+{uri}", pool_path=pool_path, external_cidr="", host_network="off") as cloud,
         cloud.scope("bench") as mine,
     ):
         network = mine.networks.create("bench", cidr="172.16.8.0/24")

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     uri, bed = os.environ["CLOUDKIT_TEST_LIBVIRT_URI"], os.environ["CLOUDKIT_TEST_BED"]
     late: list[float] = []
     with (
-        cloudkit.connect(f"libvirt+{uri}", pool_path=f"{bed}/pool", external_cidr="") as cloud,
+        cloudkit.connect(f"libvirt+{uri}", pool_path=f"{bed}/pool", external_cidr="", host_network="off") as cloud,
         cloud.scope("bench") as mine,
     ):
         connection = libvirt.open(uri)
