@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +39,12 @@ def start() -> Any:
     started: list[Popen[str]] = []
 
     def start(*arguments: str, **options: Any) -> Popen[str]:
-        process = Popen([sys.executable, *arguments], text=True, start_new_session=True, **options)
+        # A shell starts what runs in the background with Ctrl-C ignored, and children inherit that.
+        listening = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            process = Popen([sys.executable, *arguments], text=True, start_new_session=True, **options)
+        finally:
+            signal.signal(signal.SIGINT, listening)
         started.append(process)
         return process
 
