@@ -8,6 +8,7 @@ libvirt. Only a port with a MAC of its own, or beyond the first addresses, has i
 
 from __future__ import annotations
 
+import random
 import uuid
 from collections.abc import Container, Iterator, Mapping
 from functools import lru_cache
@@ -20,6 +21,7 @@ from cloudkit_libvirt.bodies import SubnetBody
 PREPARED = 256
 """How many reservations a subnet is made with."""
 WIDEST_PREFIX, NARROWEST_PREFIX = 8, 30
+_CROWD = 64
 _OUI = "52:54:00"
 
 
@@ -99,6 +101,13 @@ def mac_of(subnet: SubnetBody, ip: str) -> str:
     return f"{_OUI}:{number >> 16:02x}:{number >> 8 & 0xFF:02x}:{number & 0xFF:02x}"
 
 
-def next_free(subnet: SubnetBody, taken: Container[str]) -> str | None:
-    """The first address that nobody has, or None."""
-    return next((ip for ip in pool_addresses(subnet) if ip not in taken), None)
+def next_free(subnet: SubnetBody, taken: Container[str], *, crowded: bool = False) -> str | None:
+    """The first address that nobody has, or None; with ``crowded`` any of the first ones.
+
+    Clients that all take the first would go on to meet at each next one.
+    """
+    free = (ip for ip in pool_addresses(subnet) if ip not in taken)
+    if not crowded:
+        return next(free, None)
+    first = list(islice(free, _CROWD))
+    return random.choice(first) if first else None  # noqa: S311

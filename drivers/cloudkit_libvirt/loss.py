@@ -93,7 +93,8 @@ def _see_through(collection: Any, name: str, call: Callable[[], Any], arguments:
     with patiently():
         try:
             return call()
-        except CloudError as refusal:
+        except (CloudError, libvirt.libvirtError) as error:
+            refusal = errors.translate(error, lambda: None)
             if isinstance(refusal, _DONE.get(name, ())):
                 return None
             if name == "attach" and isinstance(refusal, InvalidState):

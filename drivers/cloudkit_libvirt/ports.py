@@ -153,7 +153,7 @@ class Ports(RecordCollection[PortBody, Port]):
             if ip in taken or ip == subnet.body.bridge_ip:
                 raise Conflict(f"the address {ip} is taken", driver="libvirt")
         else:
-            free = addresses.next_free(subnet.body, taken)
+            free = addresses.next_free(subnet.body, taken, crowded=bool(tried))
             if free is None:
                 raise Conflict(
                     f"the subnet {subnet.body.cidr} has no free address left",

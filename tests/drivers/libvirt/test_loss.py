@@ -153,6 +153,8 @@ def test_a_delete_that_finds_nothing_the_second_time_was_done() -> None:
 
 def test_a_verb_that_is_refused_the_second_time_was_done() -> None:
     Scripted(Lost(), InvalidState("it is off")).stop("x", True)
+    # The guest went off between the look and the call.
+    Scripted(Lost(), Refused()).stop("x", True)
     with pytest.raises(InvalidState):
         Scripted(InvalidState("it is off")).stop("x", True)
     with pytest.raises(Conflict):
