@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
                      for _ in range(ROUNDS)]  # fmt: skip
         finally:
             remove(connection, Path(bed) / "pool", made)
+            cloud.native.storagePoolLookupByName("cloudkit").refresh()
             connection.close()
     bare, ours = (median(times) for times in zip(*pairs, strict=True))
     ratio = median(ours / bare for bare, ours in pairs)
