@@ -186,13 +186,13 @@ def test_refused_image_leaves_nothing(driver: Any, bed: LibvirtBed) -> None:
             buffer[:] = b"x" * len(buffer)
             return len(buffer)
 
-    def upload(data: Any) -> None:
-        driver.image.images.create(ImageSpec(name="bad", mark=mark(), disk_format="raw"), data, 1 << 20)
+    def upload(data: Any, size_bytes: int = 1 << 20) -> None:
+        driver.image.images.create(ImageSpec(name="bad", mark=mark(), disk_format="raw"), data, size_bytes)
 
     with pytest.raises(OSError, match="the reader breaks"):
         upload(Broken())
     with pytest.raises(InvalidRequest, match="qcow2"):
-        upload(io.BytesIO(b"QFI\xfb" + bytes(1000)))
+        upload(io.BytesIO(b"QFI\xfb" + bytes(1000)), 1004)
     with pytest.raises(InvalidRequest, match="were announced"):
         upload(io.BytesIO(b"x" * 1000))
     assert list(driver.image.images.list(EVERYTHING)) == []

@@ -41,7 +41,10 @@ with socket.create_server(("", {WEB})) as server:
 
 
 def ruleset(bed: LibvirtBed) -> str:
-    return bed.run(["nft", "list", "ruleset"]).stdout
+    """All tables but those of libvirt's own rules, which come and go with it."""
+    rules = bed.run(["nft", "list", "ruleset"]).stdout
+    tables = re.findall(r"^table .*?^}", rules, re.MULTILINE | re.DOTALL)
+    return "\n".join(table for table in tables if "LIBVIRT_" not in table)
 
 
 def words(rules: str) -> list[str]:
