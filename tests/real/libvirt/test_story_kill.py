@@ -12,7 +12,7 @@ from bed import LibvirtBed
 SCRIPT = Path(__file__).parents[2] / "unit/cli/kill_points.py"
 
 # Among the events of the story here, the end of each step that passes, and the start of the last one.
-EVENTS = ("2", "5", "7", "9", "12", "14", "16", "18", "22", "23")
+EVENTS = ("2", "5", "7", "9", "12", "14", "16", "19", "22", "23")
 
 
 def test_whatever_a_killed_story_leaves_the_sweep_deletes(profile: str, bed: LibvirtBed) -> None:
