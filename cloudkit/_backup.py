@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Unpack
-
 from cloudkit import _checks as checks
 from cloudkit import driver
-from cloudkit._collection import Collection, Creation, Ref
+from cloudkit._collection import Ref
 from cloudkit._context import Verb
-from cloudkit._volume import Volumes
+from cloudkit._volume import VolumeCopies, Volumes
 from cloudkit.errors import CloudError, InvalidRequest, WaitTimeout
 from cloudkit.types import Backup, BackupSpec, BackupStatus, Kind, Volume
 
 
-class Backups(Collection[Backup]):
+class Backups(VolumeCopies[Backup]):
     """Copies of volumes that outlive them."""
 
     kind = Kind.BACKUP
-    _service = "volume"
     _capability = "backups"
     _ready = frozenset({BackupStatus.AVAILABLE})
     _broken = frozenset({BackupStatus.ERROR, BackupStatus.ERROR_DELETING})
-
-    def create(
-        self,
-        name: str,
-        *,
-        volume: Ref,
-        force: bool = False,
-        metadata: Mapping[str, str] | None = None,
-        description: str = "",
-        native: Mapping[str, Any] | None = None,
-        **how: Unpack[Creation],
-    ) -> Backup:
-        """Take one; ``force`` allows it while the volume is attached, when a guest may be writing to it."""
-        with self._creating(name):
-            spec = BackupSpec(
-                **self._common(name, description, native),
-                volume_id=self._others(Kind.VOLUME).ref_id(volume),
-                force=checks.flag(force, "force"),
-                metadata=checks.metadata(metadata),
-            )
-            return self._create(spec, **how)
+    _spec_type = BackupSpec
 
     def restore(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Unpack
+from typing import Any, ClassVar, TypeVar, Unpack
 
 from cloudkit import _checks as checks
 from cloudkit._collection import Collection, Creation, Ref
@@ -12,6 +12,8 @@ from cloudkit.driver import Attach, Extend, VolumeTypes
 from cloudkit.errors import InvalidRequest, InvalidState
 from cloudkit.types import (
     Attachment,
+    Backup,
+    BackupSpec,
     Kind,
     Snapshot,
     SnapshotSpec,
@@ -159,14 +161,14 @@ class Volumes(Collection[Volume]):
             return self._await_one(self._fetch(id), self._goal(_FREE | _PLUGGED), limit_s, seen=True)
 
 
-class Snapshots(Collection[Snapshot]):
-    """What volumes held at one moment."""
+C = TypeVar("C", Snapshot, Backup)
 
-    kind = Kind.SNAPSHOT
+
+class VolumeCopies(Collection[C]):
+    """Kinds that are taken of a volume."""
+
     _service = "volume"
-    _capability = "snapshots"
-    _ready = frozenset({SnapshotStatus.AVAILABLE})
-    _broken = frozenset({SnapshotStatus.ERROR, SnapshotStatus.ERROR_DELETING})
+    _spec_type: ClassVar[type[SnapshotSpec] | type[BackupSpec]]
 
     def create(
         self,
@@ -178,16 +180,26 @@ class Snapshots(Collection[Snapshot]):
         description: str = "",
         native: Mapping[str, Any] | None = None,
         **how: Unpack[Creation],
-    ) -> Snapshot:
+    ) -> C:
         """Take one; ``force`` allows it while the volume is attached, when a guest may be writing to it."""
         with self._creating(name):
-            spec = SnapshotSpec(
+            spec = self._spec_type(
                 **self._common(name, description, native),
                 volume_id=self._others(Kind.VOLUME).ref_id(volume),
                 force=checks.flag(force, "force"),
                 metadata=checks.metadata(metadata),
             )
             return self._create(spec, **how)
+
+
+class Snapshots(VolumeCopies[Snapshot]):
+    """What volumes held at one moment."""
+
+    kind = Kind.SNAPSHOT
+    _capability = "snapshots"
+    _ready = frozenset({SnapshotStatus.AVAILABLE})
+    _broken = frozenset({SnapshotStatus.ERROR, SnapshotStatus.ERROR_DELETING})
+    _spec_type = SnapshotSpec
 
 
 def _only_server(volume: Volume) -> str:

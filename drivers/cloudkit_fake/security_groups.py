@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
+from cloudkit._group_rules import rule_of, with_rule, without_rule
 from cloudkit.driver import Query
-from cloudkit.errors import AlreadyExists, InUse, InvalidRequest, NotFound
+from cloudkit.errors import AlreadyExists, InUse
 from cloudkit.types import Kind, RuleSpec, SecurityGroup, SecurityGroupRule, SecurityGroupSpec
 from cloudkit_fake.clock import to_datetime
 from cloudkit_fake.cloud import FakeCloud, request
@@ -53,33 +53,15 @@ class SecurityGroups(FakeCollection[SecurityGroup]):
         group = self._own(id)
         if spec.remote_group_id is not None:
             self._own(spec.remote_group_id)
-        rule = SecurityGroupRule(
-            id=new_id(),
-            direction=spec.direction,
-            ip_version=spec.ip_version,
-            protocol=spec.protocol,
-            port_min=spec.port_min,
-            port_max=spec.port_max,
-            remote_cidr=spec.remote_cidr,
-            remote_group_id=spec.remote_group_id,
-            description=spec.description,
-        )
-        if rule.remote_cidr is not None and (":" in rule.remote_cidr) != (rule.ip_version == 6):
-            raise InvalidRequest(f"{rule.remote_cidr} is not of IP version {rule.ip_version}", driver="fake")
-        for other in group.rules:
-            if replace(other, id=rule.id, description=rule.description) == rule:
-                raise AlreadyExists(f"the group {group.name!r} has this rule already", driver="fake", resource=id)
-        self._change(id, rules=(*group.rules, rule))
+        rule = rule_of(spec, new_id(), "fake")
+        self._change(id, rules=with_rule(group.rules, rule, group.name, id, "fake"))
         return rule
 
     @request
     def remove_rule(self, id: str, rule_id: str) -> None:
         """Allow something no longer."""
         group = self._own(id)
-        left = tuple(rule for rule in group.rules if rule.id != rule_id)
-        if len(left) == len(group.rules):
-            raise NotFound(f"the group {group.name!r} has no rule {rule_id!r}", driver="fake", resource=rule_id)
-        self._change(id, rules=left)
+        self._change(id, rules=without_rule(group.rules, rule_id, group.name, "fake"))
 
 
 def check_groups(state: State, project_id: str, ids: tuple[str, ...]) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
+from cloudkit._group_rules import rule_of, with_rule, without_rule
 from cloudkit.driver import Query
-from cloudkit.errors import AlreadyExists, InUse, InvalidRequest, NotFound
+from cloudkit.errors import AlreadyExists, InUse
 from cloudkit.types import RuleSpec, SecurityGroup, SecurityGroupRule, SecurityGroupSpec
 from cloudkit_libvirt.bodies import Phase, PortBody, common_of, now_text
 from cloudkit_libvirt.collections_base import RecordCollection
@@ -62,27 +63,10 @@ class SecurityGroups(RecordCollection[SecurityGroupBody, SecurityGroup]):
         """Allow something."""
         if spec.remote_group_id is not None:
             self._group(self._context.records.view(), spec.remote_group_id)
-        rule = SecurityGroupRule(
-            id=str(uuid.uuid4()),
-            direction=spec.direction,
-            ip_version=spec.ip_version,
-            protocol=spec.protocol,
-            port_min=spec.port_min,
-            port_max=spec.port_max,
-            remote_cidr=spec.remote_cidr,
-            remote_group_id=spec.remote_group_id,
-            description=spec.description,
-        )
-        if rule.remote_cidr is not None and (":" in rule.remote_cidr) != (rule.ip_version == 6):
-            raise InvalidRequest(f"{rule.remote_cidr} is not of IP version {rule.ip_version}", driver="libvirt")
+        rule = rule_of(spec, str(uuid.uuid4()), "libvirt")
 
         def add(body: SecurityGroupBody) -> SecurityGroupBody:
-            for other in body.rules:
-                if replace(other, id=rule.id, description=rule.description) == rule:
-                    raise AlreadyExists(
-                        f"the group {body.name!r} has this rule already", driver="libvirt", resource=id
-                    )
-            return replace(body, rules=(*body.rules, rule), updated_at=now_text())
+            return replace(body, rules=with_rule(body.rules, rule, body.name, id, "libvirt"), updated_at=now_text())
 
         self._change(id, add)
         return rule
@@ -91,10 +75,7 @@ class SecurityGroups(RecordCollection[SecurityGroupBody, SecurityGroup]):
         """Allow something no longer."""
 
         def remove(body: SecurityGroupBody) -> SecurityGroupBody:
-            left = tuple(rule for rule in body.rules if rule.id != rule_id)
-            if len(left) == len(body.rules):
-                raise NotFound(f"the group {body.name!r} has no rule {rule_id!r}", driver="libvirt", resource=rule_id)
-            return replace(body, rules=left, updated_at=now_text())
+            return replace(body, rules=without_rule(body.rules, rule_id, body.name, "libvirt"), updated_at=now_text())
 
         self._change(id, remove)
 

@@ -1,13 +1,11 @@
-"""Running commands where libvirt runs: here, or through ssh to the host of the URI."""
+"""Running commands where libvirt runs, which is here."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cloudkit.errors import CloudError
 from cloudkit.host.routing import TOOLS, may_administer
@@ -18,12 +16,8 @@ _SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 _TIMEOUT_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
 class Host:
-    """Where commands run; ``prefix`` leads there."""
-
-    prefix: tuple[str, ...] = ()
-    remote: bool = False
+    """Where commands run."""
 
     def run(self, argv: Sequence[str], *, input: str | None = None) -> str:
         """Run one to its end; what it printed.
@@ -31,17 +25,15 @@ class Host:
         Raises:
             CloudError: it failed, or is not there.
         """
-        command = [*self.prefix, shlex.join(argv)] if self.remote else [*self.prefix, *argv]
-        path = f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}"
         try:
             done = subprocess.run(
-                command,
+                argv,
                 input=input,
                 capture_output=True,
                 text=True,
                 check=False,
                 timeout=_TIMEOUT_S,
-                env={**os.environ, "PATH": path, "LC_ALL": "C"},
+                env={**os.environ, "PATH": _path(), "LC_ALL": "C"},
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise _failed(argv, str(error)) from error
@@ -58,8 +50,12 @@ def find_host(connection: Connection) -> Host | None:
 def _local_host() -> Host | None:
     if not may_administer(Tree()):
         return None
-    path = f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}"
-    return Host() if all(shutil.which(tool, path=path) for tool in TOOLS) else None
+    return Host() if all(shutil.which(tool, path=_path()) for tool in TOOLS) else None
+
+
+def _path() -> str:
+    """The tools of administrators are in no ordinary user's path."""
+    return f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}"
 
 
 def _failed(argv: Sequence[str], fault: str) -> CloudError:

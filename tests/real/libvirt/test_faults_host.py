@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +13,7 @@ import libvirt  # type: ignore[import-untyped, unused-ignore]
 import pytest
 from bed import LibvirtBed
 from libvirt_faults import inventory
+from racing import race
 from saved_guest import connect, deleting_all
 
 from cloudkit import Cloud
@@ -214,26 +212,8 @@ def test_two_processes_that_want_the_same_name_and_address(bed: LibvirtBed, empt
     rounds = 4
     empty.networks.create("net", cidr="172.16.1.0/24")
     before = inventory(bed)
-    command = [sys.executable, "-c", RACE, str(rounds), generate_key_pair()[1]]
-    clients = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(CLIENTS)
-    ]
-    outcomes: list[list[list[str]]] = []
-    try:
-        for client in clients:
-            assert client.stdout is not None
-            assert client.stdout.readline() == "ready\n"
-        for client in clients:
-            assert client.stdin is not None
-            client.stdin.write("go\n")
-            client.stdin.flush()
-        for client in clients:
-            output, _ = client.communicate(timeout=120)
-            outcomes.append(json.loads(output))
-    finally:
-        for client in clients:
-            client.kill()
-            client.wait()
+    script = (RACE, str(rounds), generate_key_pair()[1])
+    outcomes: list[list[list[str]]] = race([script] * CLIENTS, timeout_s=120)
     for position, (first, second) in enumerate(zip(*outcomes, strict=True)):
         words = sorted((first[0], second[0]))
         if position % 3 == 2:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Generator
 from typing import Any
@@ -15,6 +12,7 @@ import libvirt  # type: ignore[import-untyped, unused-ignore]
 import pytest
 from bed import LibvirtBed
 from libvirt_faults import inventory
+from racing import race
 from saved_guest import deleting_all
 
 from cloudkit import Cloud
@@ -47,31 +45,8 @@ def empty(cloud: Cloud) -> Generator[Cloud]:
 
 def test_two_processes_make_many_servers_and_none_shares_an_address(bed: LibvirtBed, empty: Cloud) -> None:
     before = inventory(bed)
-    clients = [
-        subprocess.Popen(
-            [sys.executable, "-c", CLIENT, str(client), str(SERVERS_EACH)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for client in range(CLIENTS)
-    ]
-    made: list[list[str]] = []
-    try:
-        for client in clients:
-            assert client.stdout is not None
-            assert client.stdout.readline() == "ready\n"
-        for client in clients:
-            assert client.stdin is not None
-            client.stdin.write("go\n")
-            client.stdin.flush()
-        for client in clients:
-            output, _ = client.communicate(timeout=240)
-            made.extend(json.loads(output))
-    finally:
-        for client in clients:
-            client.kill()
-            client.wait()
+    outcomes = race([(CLIENT, str(client), str(SERVERS_EACH)) for client in range(CLIENTS)], timeout_s=240)
+    made: list[list[str]] = [server for outcome in outcomes for server in outcome]
     names, statuses, ips, macs = zip(*made, strict=True)
     assert sorted(names) == sorted(f"{client}-{index}" for client in range(CLIENTS) for index in range(SERVERS_EACH))
     assert set(statuses) == {ServerStatus.ACTIVE}
