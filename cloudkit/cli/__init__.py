@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cloudkit.cli import demo, doctor, endpoints, sweep, token
+from cloudkit.cli import demo, doctor, endpoints, sweep, token, topology
 
 INTERRUPTED = 130
 """What shells report for a program that Ctrl-C ended: 128 + SIGINT."""
@@ -17,6 +17,7 @@ _COMMANDS = {
     "endpoints": (endpoints, "show the services of an OpenStack cloud and where they are"),
     "sweep": (sweep, "list what scopes have left behind, and delete it"),
     "token": (token, "print a token of an OpenStack cloud, for use with curl"),
+    "topology": (topology, "show the networks of a cloud, and the routers and servers on them"),
 }
 
 
