@@ -189,6 +189,8 @@ def test_a_guest_is_let_go_when_the_copy_fails(guest: Guest, monkeypatch: pytest
 
 
 def test_without_an_agent_the_image_says_that_it_is_as_after_a_crash(guest: Guest) -> None:
+    # It starts later than the SSH server, and one that starts after killall stays.
+    await_agent(guest)
     with guest.cloud.ssh(guest.server, user=USER, key=guest.key_path) as shell:
-        shell.run("killall qemu-ga; while pidof qemu-ga; do sleep 0.1; done", check=False)
+        shell.run("killall qemu-ga; while pidof qemu-ga; do sleep 0.1; done", check=True, timeout_s=60)
     assert guest.cloud.servers.create_image(guest.server, "copy").metadata["consistency"] == "crash"
