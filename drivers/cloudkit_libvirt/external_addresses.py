@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from cloudkit.errors import AlreadyExists, Conflict, InvalidRequest, NotFound
+from cloudkit.errors import AlreadyExists, Conflict, InvalidRequest, InvalidState, NotFound
 from cloudkit_libvirt.addresses import address_claim, pool_addresses
 from cloudkit_libvirt.bodies import NetworkBody, Phase, SubnetBody
 from cloudkit_libvirt.records import Record, Records, View
@@ -13,10 +14,14 @@ from cloudkit_libvirt.routing_bodies import FloatingIpBody, RouterBody
 
 
 def external_subnets(view: View, network_id: str) -> list[Record[SubnetBody]]:
-    """The subnets of an external network; raises NotFound, InvalidRequest."""
+    """The subnets of an external network; raises NotFound, InvalidState, InvalidRequest."""
     network = view.find(NetworkBody, network_id)
     if network is None:
         raise NotFound(f"there is no network {network_id!r}", driver="libvirt", resource=network_id)
+    if network.body.phase is not Phase.READY:
+        raise InvalidState(
+            f"the network {network.body.name!r} is {network.body.phase.value}", driver="libvirt", resource=network_id
+        )
     if not network.body.external:
         raise InvalidRequest(
             f"the network {network.body.name!r} is not external", driver="libvirt", resource=network_id
@@ -25,23 +30,48 @@ def external_subnets(view: View, network_id: str) -> list[Record[SubnetBody]]:
     return [subnet for subnet in subnets if subnet.body.phase is Phase.READY]
 
 
-def take(records: Records, network_id: str, owner_id: str, wish: str | None = None) -> str:
-    """Claim an address for a router or a floating IP; raises Conflict when there is none, or it is taken."""
-    view = records.view()
+def take(
+    records: Records, network_id: str, owner_id: str, note: Callable[[str], object], wish: str | None = None
+) -> str:
+    """Claim an address for a router or a floating IP; raises Conflict when there is none, or it is taken.
+
+    ``note`` writes an address into the owner's record before it is claimed, so that a crash leaves none without an
+    owner that gives it back.
+    """
+    tried: set[str] = set()
+    while True:
+        ip = _choose(records.view(), network_id, wish, tried)
+        note(ip)
+        if records.claim(address_claim(network_id, ip), owner_id):
+            # A delete of the network at the same time sees the owner's record, or this sees the delete.
+            external_subnets(records.view(), network_id)
+            return ip
+        if wish is not None:
+            raise _is_taken(ip)
+        tried.add(ip)
+
+
+def _choose(view: View, network_id: str, wish: str | None, tried: set[str]) -> str:
     subnets = external_subnets(view, network_id)
+    taken = tried | _taken(view, network_id)
     if wish is not None:
         if not any(_gives(subnet.body, wish) for subnet in subnets):
             raise InvalidRequest(f"{wish} is no address that the external network gives", driver="libvirt")
-        if not records.claim(address_claim(network_id, wish), owner_id):
-            raise AlreadyExists(f"the address {wish} is taken", driver="libvirt", resource=wish)
+        if wish in taken:
+            raise _is_taken(wish)
         return wish
-    taken = _taken(view, network_id)
-    for subnet in subnets:
-        for ip in pool_addresses(subnet.body):
-            if ip not in taken and records.claim(address_claim(network_id, ip), owner_id):
-                return ip
-    cidrs = ", ".join(subnet.body.cidr for subnet in subnets)
-    raise Conflict(f"the external network has no free address left ({cidrs or 'it has no subnet'})", driver="libvirt")
+    free = (ip for subnet in subnets for ip in pool_addresses(subnet.body) if ip not in taken)
+    ip = next(free, None)
+    if ip is None:
+        cidrs = ", ".join(subnet.body.cidr for subnet in subnets)
+        raise Conflict(
+            f"the external network has no free address left ({cidrs or 'it has no subnet'})", driver="libvirt"
+        )
+    return ip
+
+
+def _is_taken(ip: str) -> AlreadyExists:
+    return AlreadyExists(f"the address {ip} is taken", driver="libvirt", resource=ip)
 
 
 def give_back(records: Records, network_id: str, owner_id: str, ip: str) -> None:
@@ -50,8 +80,8 @@ def give_back(records: Records, network_id: str, owner_id: str, ip: str) -> None
 
 
 def _taken(view: View, network_id: str) -> set[str]:
-    of_routers = (router.body for router in view.all(RouterBody))
-    taken = {body.external_ip for body in of_routers if body.external_network_id == network_id and body.external_ip}
+    of_routers = (address for router in view.all(RouterBody) for address in router.body.addresses)
+    taken = {address.ip for address in of_routers if address.network_id == network_id}
     return taken | {item.body.ip for item in view.all(FloatingIpBody) if item.body.external_network_id == network_id}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from cloudkit.errors import Conflict, InvalidRequest
 from cloudkit.types import FloatingIp, FloatingIpSpec, NetworkStatus
 from cloudkit_libvirt import external_addresses
-from cloudkit_libvirt.bodies import Phase, PortBody, common_of, now_text
+from cloudkit_libvirt.bodies import PortBody, common_of, now_text
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.routers import joined
@@ -30,11 +30,21 @@ class FloatingIps(RecordCollection[FloatingIpBody, FloatingIp]):
         way = None
         if spec.port_id is not None:
             way = self._way(view, spec.port_id, None, spec.external_network_id, id)
-        ip = external_addresses.take(records, spec.external_network_id, id, spec.ip)
-        with undoing(lambda: self._remove(id, spec.external_network_id, ip)):
-            fields: dict[str, Any] = {**common_of(spec, self._project_id), "name": ip, "phase": Phase.READY}
-            body = FloatingIpBody(**fields, ip=ip, external_network_id=spec.external_network_id, way=way)
-            record = records.create(id, body)
+        network_id = spec.external_network_id
+        record: Record[FloatingIpBody] | None = None
+
+        def note(ip: str) -> None:
+            nonlocal record
+            if record is None:
+                fields: dict[str, Any] = {**common_of(spec, self._project_id), "name": ip}
+                record = records.create(id, FloatingIpBody(**fields, ip=ip, external_network_id=network_id))
+            else:
+                record = records.replace(record, replace(record.body, ip=ip, name=ip))
+
+        with undoing(lambda: self._remove(id)):
+            external_addresses.take(records, network_id, id, note, spec.ip)
+            assert record is not None
+            record = self.finish(record, replace(record.body, way=way))
             if way is not None:
                 self._context.reconcile()
             return self.value(record)
@@ -42,7 +52,7 @@ class FloatingIps(RecordCollection[FloatingIpBody, FloatingIp]):
     def delete(self, id: str) -> None:
         """Give one back."""
         body = self._begin_delete(id).body
-        self._remove(id, body.external_network_id, body.ip)
+        self._remove(id)
         if body.way is not None:
             self._context.reconcile()
 
@@ -60,9 +70,12 @@ class FloatingIps(RecordCollection[FloatingIpBody, FloatingIp]):
 
     # -- parts
 
-    def _remove(self, id: str, network_id: str, ip: str) -> None:
+    def _remove(self, id: str) -> None:
+        record = self._context.records.view().find(FloatingIpBody, id)
+        if record is not None:
+            body = record.body
+            external_addresses.give_back(self._context.records, body.external_network_id, id, body.ip)
         self._context.records.remove(FloatingIpBody, id)
-        external_addresses.give_back(self._context.records, network_id, id, ip)
 
     def _way(self, view: View, port_id: str, fixed_ip: str | None, external_network_id: str, own_id: str) -> Way:
         """The port, its address and the router that leads from it to the external network."""

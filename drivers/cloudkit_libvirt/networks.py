@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from cloudkit.errors import InUse
 from cloudkit.types import Network, NetworkSpec, NetworkStatus
-from cloudkit_libvirt.bodies import NetworkBody, Phase, PortBody, SubnetBody, common_of
+from cloudkit_libvirt.bodies import Body, NetworkBody, Phase, PortBody, SubnetBody, common_of
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.routing_bodies import FloatingIpBody, RouterBody
@@ -73,12 +73,12 @@ class BridgedNetworks(Networks):
             for port in view.all(PortBody):
                 if port.body.network_id == id:
                     raise InUse(f"the port {port.id} is on the network", driver="libvirt", resource=id)
-            users: list[RouterBody | FloatingIpBody] = [router.body for router in view.all(RouterBody)]
-            users += (record.body for record in view.all(FloatingIpBody))
-            for user in users:
-                if user.external_network_id == id:
-                    noun = user.kind.noun
-                    raise InUse(f"the {noun} {user.name!r} needs the network", driver="libvirt", resource=id)
+            for router in view.all(RouterBody):
+                if any(address.network_id == id for address in router.body.addresses):
+                    raise _is_needed(id, router.body)
+            for floating_ip in view.all(FloatingIpBody):
+                if floating_ip.body.external_network_id == id:
+                    raise _is_needed(id, floating_ip.body)
 
         self._begin_delete(id, refuse_used)
         subnets = BridgedSubnets(self._context, self._project_id)
@@ -86,3 +86,7 @@ class BridgedNetworks(Networks):
             if subnet.body.network_id == id:
                 subnets.delete(subnet.id)
         self._context.records.remove(NetworkBody, id)
+
+
+def _is_needed(id: str, user: Body) -> InUse:
+    return InUse(f"the {user.kind.noun} {user.name!r} needs the network", driver="libvirt", resource=id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network
 
@@ -14,7 +15,7 @@ from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.networks import STATUS
 from cloudkit_libvirt.ports import Ports
 from cloudkit_libvirt.records import Record, View
-from cloudkit_libvirt.routing_bodies import ROUTER_OWNER, FloatingIpBody, RouterBody, Way
+from cloudkit_libvirt.routing_bodies import ROUTER_OWNER, ExternalAddress, FloatingIpBody, RouterBody, Way
 from cloudkit_libvirt.undo import undoing
 
 
@@ -25,15 +26,14 @@ class Routers(RecordCollection[RouterBody, Router]):
 
     def create(self, spec: RouterSpec) -> Router:
         """Make one, without interfaces."""
-        id = str(uuid.uuid4())
-        body = RouterBody(**common_of(spec, self._project_id))
         if spec.external_network_id is not None:
             self._look_up_external(spec.external_network_id)
-            body = replace(body, external_network_id=spec.external_network_id)
-        record = self._context.records.create(id, body)
+        id = str(uuid.uuid4())
+        record = self._context.records.create(id, RouterBody(**common_of(spec, self._project_id)))
         with undoing(lambda: self._remove(id)):
-            record = self.finish(record, self._with_gateway(id, body, spec.external_network_id))
-            return self.value(record)
+            if spec.external_network_id is not None:
+                record = self._lead_out(record, spec.external_network_id)
+            return self.value(self.finish(record, record.body))
 
     def delete(self, id: str) -> None:
         """Delete one; raises InUse while it has interfaces."""
@@ -86,15 +86,12 @@ class Routers(RecordCollection[RouterBody, Router]):
         """Lead out by an external network, or nowhere."""
         record = self._own(id)
         if record.body.external_network_id == external_network_id:
-            return self.value(record)
+            return self.value(self._give_back(id, record.body.passing))
         if _ways(self._context.records.view(), id):
             raise InUse("floating IPs need the gateway", driver="libvirt", resource=id)
         if external_network_id is not None:
             self._look_up_external(external_network_id)
-        before = record.body
-        after = self._with_gateway(id, replace(before, updated_at=now_text()), external_network_id)
-        record = self._context.records.replace(record, after)
-        self._give_back(id, before)
+        record = self._lead_out(record, external_network_id)
         self._context.reconcile()
         return self.value(record)
 
@@ -103,20 +100,41 @@ class Routers(RecordCollection[RouterBody, Router]):
     def _look_up_external(self, network_id: str) -> None:
         external_addresses.external_subnets(self._context.records.view(), network_id)
 
-    def _with_gateway(self, id: str, body: RouterBody, network_id: str | None) -> RouterBody:
-        ip = None
-        if network_id is not None:
-            ip = external_addresses.take(self._context.records, network_id, id)
-        return replace(body, external_network_id=network_id, external_ip=ip)
+    def _lead_out(self, record: Record[RouterBody], network_id: str | None) -> Record[RouterBody]:
+        """Change the gateway: its new address is recorded, claimed, and used; then the old one is given back."""
+        records, id = self._context.records, record.id
+        noted: list[ExternalAddress] = []
 
-    def _give_back(self, id: str, body: RouterBody) -> None:
-        if body.external_network_id is not None and body.external_ip is not None:
-            external_addresses.give_back(self._context.records, body.external_network_id, id, body.external_ip)
+        def note(ip: str) -> None:
+            nonlocal record
+            address = ExternalAddress(network_id=network_id or "", ip=ip)
+            body = replace(record.body, passing=(*record.body.passing, address))
+            record = records.replace(record, body)
+            noted.append(address)
+
+        with undoing(lambda: self._give_back(id, noted)):
+            ip = None if network_id is None else external_addresses.take(records, network_id, id, note)
+            old = record.body
+            body = replace(old, external_network_id=network_id, external_ip=ip, updated_at=now_text())
+            passing = tuple(address for address in old.addresses if address not in body.gateway)
+            record = records.replace(record, replace(body, passing=passing))
+        return self._give_back(id, record.body.passing)
+
+    def _give_back(self, id: str, addresses: Sequence[ExternalAddress]) -> Record[RouterBody]:
+        """Let others have addresses that the router does not lead out by."""
+        records = self._context.records
+        for address in addresses:
+            external_addresses.give_back(records, address.network_id, id, address.ip)
+
+        def forget(body: RouterBody) -> RouterBody:
+            return replace(body, passing=tuple(address for address in body.passing if address not in addresses))
+
+        return records.change(RouterBody, id, forget)
 
     def _remove(self, id: str) -> None:
         record = self._context.records.view().find(RouterBody, id)
-        if record is not None:
-            self._give_back(id, record.body)
+        for address in record.body.addresses if record is not None else ():
+            external_addresses.give_back(self._context.records, address.network_id, id, address.ip)
         self._context.records.remove(RouterBody, id)
 
     @staticmethod

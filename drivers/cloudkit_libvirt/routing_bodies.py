@@ -15,13 +15,42 @@ ROUTER_OWNER = "network:router_interface"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalAddress:
+    """An address of an external network."""
+
+    network_id: str
+    ip: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is no address."""
+        IPv4Address(self.ip)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouterBody(Body):
-    """A router; its interfaces are ports."""
+    """A router; its interfaces are ports.
+
+    Attributes:
+        passing: addresses that it is about to claim or to give back; a crash leaves them until they are given back.
+    """
 
     kind: ClassVar[Kind] = Kind.ROUTER
 
     external_network_id: str | None = None
     external_ip: str | None = None
+    passing: tuple[ExternalAddress, ...] = ()
+
+    @property
+    def gateway(self) -> tuple[ExternalAddress, ...]:
+        """The address by which it leads out, if it does."""
+        if self.external_network_id is None or self.external_ip is None:
+            return ()
+        return (ExternalAddress(network_id=self.external_network_id, ip=self.external_ip),)
+
+    @property
+    def addresses(self) -> tuple[ExternalAddress, ...]:
+        """All that it may have claimed."""
+        return (*self.gateway, *self.passing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

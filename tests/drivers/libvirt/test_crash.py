@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import libvirt
@@ -17,6 +18,7 @@ from specs import (
     flavor_spec,
     key_pair_spec,
     make_network,
+    mark,
     network_spec,
     port_spec,
     preset_image,
@@ -26,11 +28,14 @@ from specs import (
 )
 
 from cloudkit.driver import EVERYTHING
-from cloudkit.errors import InvalidState
-from cloudkit.types import BackupSpec, Nic, ServerGroupSpec, ServerStatus, SnapshotSpec
+from cloudkit.errors import Busy, InvalidState
+from cloudkit.types import BackupSpec, FloatingIpSpec, Nic, RouterSpec, ServerGroupSpec, ServerStatus, SnapshotSpec
 from cloudkit_libvirt.blobs import MemoryBlobs
 from cloudkit_libvirt.domains import Domains
+from cloudkit_libvirt.driver import RoutedNetworkService
 from cloudkit_libvirt.pool import Pool
+from cloudkit_libvirt.records import Records
+from cloudkit_libvirt.routing_bodies import RouterBody
 from cloudkit_libvirt.subnets import BridgedSubnets
 
 STEPS: tuple[tuple[type[Any], str], ...] = (
@@ -95,7 +100,8 @@ def delete_all(driver: Any) -> None:
             driver.volume.backups.delete(backup.id)
     for collection in (
         driver.compute.servers, driver.compute.server_groups, driver.volume.snapshots, driver.volume.volumes,
-        driver.volume.backups, driver.network.ports, driver.network.subnets, driver.network.networks,
+        driver.volume.backups, routed(driver).floating_ips, routed(driver).routers,
+        driver.network.ports, driver.network.subnets, driver.network.networks,
         driver.compute.key_pairs, driver.compute.flavors,
     ):  # fmt: skip
         # By id once: a crashed key pair can be listed beside a whole one of the same name.
@@ -141,7 +147,28 @@ def server_on_a_volume(driver: Any) -> None:
     driver.compute.servers.create(server_spec(driver, flavor, **options))
 
 
-MAKERS = (server, server_on_a_volume, copied_volume, restored_volume, lonely_port)
+def routed(driver: Any) -> Any:
+    """What a driver has that may change the host's network, which the test hypervisor has none of."""
+    return RoutedNetworkService(driver._context, driver.project_id)
+
+
+def external_network(driver: Any, cidr: str) -> Any:
+    network = driver.network.networks.create(network_spec(external=True))
+    driver.network.subnets.create(subnet_spec(network.id, cidr))
+    return network
+
+
+def router(driver: Any) -> None:
+    """One that is led out by one network, then by another, and a floating IP; no address of a /30 is to spare."""
+    one, other = (external_network(driver, cidr) for cidr in ("172.16.8.0/30", "172.16.9.0/30"))
+    network = routed(driver)
+    spec = RouterSpec(name="router", mark=mark(), external_network_id=one.id)
+    id = network.routers.create(spec).id
+    network.routers.set_gateway(id, other.id)
+    network.floating_ips.create(FloatingIpSpec(name="", mark=mark(), external_network_id=one.id))
+
+
+MAKERS = (server, server_on_a_volume, copied_volume, restored_volume, lonely_port, router)
 
 
 def until_survived(killer: Killer, task: Callable[[], object], check: Callable[[], None]) -> int:
@@ -287,3 +314,45 @@ def test_a_reshaping_that_was_not_finished_is_deleted(
 
     until_survived(killer, task, check)
     check()
+
+
+def test_a_change_of_gateway_that_meets_another_client_takes_no_address(
+    driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, out = routed(driver), external_network(driver, "172.16.8.0/30")
+    router = network.routers.create(RouterSpec(name="router", mark=mark()))
+    claim = Records.claim
+
+    def meanwhile(records: Records, what: str, owner: str) -> bool:
+        records.change(RouterBody, owner, lambda body: replace(body, description="changed by another client"))
+        return claim(records, what, owner)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Records, "claim", meanwhile)
+        with pytest.raises(Busy):
+            network.routers.set_gateway(router.id, out.id)
+    assert network.floating_ips.create(FloatingIpSpec(name="", mark=mark(), external_network_id=out.id)).ip
+
+
+def test_the_address_of_a_client_that_died_is_given_back_by_the_next_change(
+    driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, out = routed(driver), external_network(driver, "172.16.8.0/30")
+    router = network.routers.create(RouterSpec(name="router", mark=mark()))
+    claim = Records.claim
+
+    def last_act(records: Records, what: str, owner: str) -> bool:
+        claim(records, what, owner)
+        monkeypatch.setattr(MemoryBlobs, "names", die)
+        monkeypatch.setattr(MemoryBlobs, "create", die)
+        raise Killed
+
+    with monkeypatch.context() as monkeypatch, pytest.raises(Killed):
+        monkeypatch.setattr(Records, "claim", last_act)
+        network.routers.set_gateway(router.id, out.id)
+    network.routers.set_gateway(router.id, None)
+    assert network.floating_ips.create(FloatingIpSpec(name="", mark=mark(), external_network_id=out.id)).ip
+
+
+def die(*_: object) -> None:
+    raise Killed
