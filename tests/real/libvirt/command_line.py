@@ -16,6 +16,12 @@ from host_packages import BedError
 
 # How long an interrupted pytest may take for its fixtures' clean-up.
 GRACE_S = 30
+# A test that hangs ends the run, with all stacks; the longest takes 3 minutes on an idle machine.
+HANGS_AFTER_S = 900
+PYTEST = [
+    *(sys.executable, "-m", "pytest"),
+    *("-o", f"faulthandler_timeout={HANGS_AFTER_S}", "-o", "faulthandler_exit_on_timeout=true"),
+]
 
 
 class Terminated(BaseException):
@@ -74,7 +80,7 @@ def command_of(arguments: Sequence[str], tests: str) -> list[str]:
     """Return the command after --shell, or pytest on the folder `tests` with the arguments."""
     if arguments[:1] == ["--shell"]:
         return [*arguments[1:]] or [os.environ.get("SHELL", "/bin/sh")]
-    return [sys.executable, "-m", "pytest", tests, *arguments]
+    return [*PYTEST, tests, *arguments]
 
 
 def _await_end(process: subprocess.Popen[bytes]) -> int:

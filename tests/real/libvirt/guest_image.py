@@ -26,7 +26,8 @@ from host_packages import BedError, apt_get, install_packages, read_list
 
 HERE = Path(__file__).resolve().parent
 GUEST = HERE / "guest"
-DEFAULT_CACHE = HERE.parents[2] / ".cache" / "guest-image"
+# Outside of the checkout, so that the next one finds it too.
+DEFAULT_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cloudkit/guest-image"
 
 MIB = 1 << 20
 SECTOR = 512

@@ -1,11 +1,13 @@
 """Run the real libvirt tests: install what they need, build the guest, start the bed, tear all down.
 
 python tests/real/libvirt/run.py [PYTEST ARGUMENTS]
+python tests/real/libvirt/run.py --part PART [PYTEST ARGUMENTS]
 python tests/real/libvirt/run.py --shell COMMAND …      any command inside the bed
 python tests/real/libvirt/run.py --user-shell COMMAND … the same as an ordinary user
 
 Tests whose files are named ``test_*_session.py`` are run in a second pytest, by an ordinary user. Without a path
-among the arguments all are run.
+among the arguments all are run. The parts can be run at the same time, each in a bed of its own: ``suite`` is the
+conformance suite, ``session`` what the ordinary user runs, ``driver`` all the rest.
 
 With --debian before all else, or where CI is set, a Debian with cloud-init is built too, for the test that boots it.
 """
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bed import LibvirtBed
-from command_line import command_of, exit_status, progress, run_to_its_end
+from command_line import PYTEST, command_of, exit_status, progress, run_to_its_end
 from debian_image import debian_image
 from guest_image import guest_image
 from host_packages import install_packages
@@ -27,6 +29,9 @@ from host_packages import install_packages
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[2]
 TESTS = str(HERE.relative_to(REPOSITORY))
+SUITE = f"{TESTS}/test_conformance_real.py"
+SESSION = [str(path.relative_to(REPOSITORY)) for path in sorted(HERE.glob("test_*_session.py"))]
+PARTS = {"suite": [SUITE], "session": SESSION, "driver": [f"--ignore={path}" for path in (SUITE, *SESSION)]}
 NOTHING_SELECTED = 5
 """pytest's exit status where no test was collected."""
 
@@ -80,23 +85,26 @@ def runs_of(arguments: Sequence[str]) -> list[Run]:
     """The command after --shell or --user-shell; else the administrator's tests and the user's, as asked for."""
     if arguments[:1] in (["--shell"], ["--user-shell"]):
         return [Run(command_of(["--shell", *arguments[1:]], TESTS), by_user=arguments[0] == "--user-shell")]
+    with_user = True
+    if arguments[:1] == ["--part"]:
+        part, *arguments = arguments[1:]
+        arguments, with_user = [*PARTS[part], *arguments], part == "session"
     paths = [argument for argument in arguments if HERE in Path(argument.partition("::")[0]).resolve().parents]
     options = [argument for argument in arguments if argument not in paths]
     of_user = [path for path in paths if path.partition("::")[0].endswith("_session.py")]
     others = [path for path in paths if path not in of_user]
     runs: list[Run] = []
-    pytest = [sys.executable, "-m", "pytest"]
     if others or not paths:
-        runs.append(Run([*pytest, *(others or [TESTS]), *options]))
-    if of_user or not paths:
+        runs.append(Run([*PYTEST, *(others or [TESTS]), *options]))
+    if of_user or (with_user and not paths):
         # The sources may be another's, so that nothing is kept beside them.
-        runs.append(Run([*pytest, "-p", "no:cacheprovider", *(of_user or [TESTS]), *options], by_user=True))
+        runs.append(Run([*PYTEST, "-p", "no:cacheprovider", *(of_user or [TESTS]), *options], by_user=True))
     return runs
 
 
 def main(arguments: list[str]) -> int:
     """Run pytest, or the command after --shell, inside a new bed."""
-    with_debian = bool(os.environ.get("CI"))
+    with_debian = bool(os.environ.get("CI")) and arguments[:2] not in (["--part", "suite"], ["--part", "session"])
     if arguments[:1] == ["--debian"]:
         with_debian, arguments = True, arguments[1:]
     if arguments[:1] not in (["--shell"], ["--user-shell"]):
