@@ -169,6 +169,15 @@ def _hex(id: str) -> str:
     return text
 
 
+def _protocol(text: str) -> int:
+    if text in _PROTOCOLS:
+        return _PROTOCOLS[text]
+    # int() would take spaces and underscores too.
+    if not re.fullmatch(r"[0-9]{1,3}", text):
+        raise ValueError(f"{text!r} is no protocol")
+    return int(text)
+
+
 def _match(rule: SecurityGroupRule, side: str) -> str:
     """What a rule allows; ``side`` tells whose address the remote one is."""
     field = "saddr" if side == "in" else "daddr"
@@ -179,7 +188,7 @@ def _match(rule: SecurityGroupRule, side: str) -> str:
         parts.append(f"ip {field} {network}")
     if rule.protocol is None:
         return " ".join(parts)
-    protocol = _PROTOCOLS[rule.protocol] if rule.protocol in _PROTOCOLS else int(rule.protocol)
+    protocol = _protocol(rule.protocol)
     if rule.port_min is None:
         parts.append(f"meta l4proto {protocol}")
     elif protocol == _ICMP:

@@ -126,7 +126,9 @@ def test_the_script_grows_with_what_is_there_and_not_with_its_square() -> None:
     assert four < 5 * one
 
 
-TEXTS = st.text(max_size=20) | st.sampled_from(["} drop", "tcp accept; drop", "22\naccept", "10.0.0.1, 10.0.0.2"])
+TEXTS = st.text(max_size=20) | st.sampled_from(
+    ["} drop", "tcp accept; drop", "22\naccept", "10.0.0.1, 10.0.0.2", "1\x85", "1_0"]
+)
 
 
 @given(text=TEXTS)
