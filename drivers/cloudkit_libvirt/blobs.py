@@ -27,8 +27,12 @@ class BlobStore(Protocol):
         """All names, in one call."""
         ...
 
-    def create(self, name: str, data: bytes) -> None:
-        """Take the name, then fill it; raises BlobExists."""
+    def create(self, name: str, data: bytes, quiet: bool = False) -> None:
+        """Take the name, then fill it; raises BlobExists, or BlobGone where another client deletes it in between.
+
+        Args:
+            quiet: other clients that wait for a change need not be told of this one.
+        """
         ...
 
     def read(self, name: str) -> bytes:
@@ -55,13 +59,14 @@ class PoolBlobs:
         """All names of volumes."""
         return self._pool.names()
 
-    def create(self, name: str, data: bytes) -> None:
+    def create(self, name: str, data: bytes, quiet: bool = False) -> None:
         """Make a volume, then upload."""
         try:
-            # Claims and first generations: what nobody knows yet, nobody waits for.
-            self._pool.create_filled(name, data, quiet=name.endswith(".1"))
+            self._pool.create_filled(name, data, quiet=quiet)
         except FileExistsError:
             raise BlobExists(name) from None
+        except FileNotFoundError:
+            raise BlobGone(name) from None
 
     def read(self, name: str) -> bytes:
         """Download a volume."""
@@ -101,7 +106,7 @@ class MemoryBlobs:
         with self._lock:
             return list(self._blobs)
 
-    def create(self, name: str, data: bytes) -> None:
+    def create(self, name: str, data: bytes, quiet: bool = False) -> None:  # noqa: ARG002
         """Put it there."""
         with self._lock:
             if name in self._blobs:

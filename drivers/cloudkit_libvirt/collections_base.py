@@ -66,9 +66,9 @@ class RecordCollection(Generic[B, V_co]):
     def _visible(self, view: View, id: str) -> Record[B]:
         return self._look_up(view, self.body_type, id)
 
-    def _own(self, id: str) -> Record[B]:
+    def _own(self, id: str, view: View | None = None) -> Record[B]:
         """A record of the project itself: what is only shown to it, it cannot change."""
-        record = self._context.records.view().find(self.body_type, id)
+        record = (view or self._context.records.view()).find(self.body_type, id)
         if record is None or record.body.project_id != self._project_id:
             raise not_found(self.body_type, id)
         return record
@@ -91,17 +91,30 @@ class RecordCollection(Generic[B, V_co]):
             )
         return record
 
-    def _begin_delete(self, id: str, refuse_used: Callable[[View], None] | None = None) -> Record[B]:
-        """Mark one as being deleted; ``refuse_used`` raises a Conflict.
+    def _begin_delete(
+        self,
+        id: str,
+        refuse_used: Callable[[View], None] | None = None,
+        refuse: Callable[[B], None] | None = None,
+    ) -> Record[B]:
+        """Mark one as being deleted; ``refuse_used`` and ``refuse`` raise a Conflict.
 
-        It is asked again after the mark is written: who begins to use the thing at the same time sees the mark, or
-        is seen.
+        The first is asked again after the mark is written: who begins to use the thing at the same time sees the
+        mark, or is seen.
         """
-        record = self._own(id)
+
+        def mark(body: B) -> B:
+            if refuse is not None:
+                refuse(body)
+            return replace(body, phase=Phase.DELETING, updated_at=now_text())
+
+        view = self._context.records.view()
+        record = self._own(id, view)
         if refuse_used is not None:
-            refuse_used(self._context.records.view())
+            refuse_used(view)
         try:
-            record = self._set_phase(id, Phase.DELETING)
+            # Nobody waits for the mark, but for what comes of it.
+            record = self._context.records.change(self.body_type, id, mark, view, quiet=True)
         except Exception as error:
             # A full pool has no room for the mark. It is not needed then: nothing can be made there either.
             if not is_pool_full(error):
@@ -111,18 +124,13 @@ class RecordCollection(Generic[B, V_co]):
             try:
                 refuse_used(self._context.records.view())
             except Conflict:
-                self._set_phase(id, Phase.READY)
+                self._context.records.change(self.body_type, id, lambda body: replace(body, phase=Phase.READY))
                 raise
         return record
 
-    def _set_phase(self, id: str, phase: Phase) -> Record[B]:
-        return self._context.records.change(
-            self.body_type, id, lambda body: replace(body, phase=phase, updated_at=now_text())
-        )
-
-    def finish(self, record: Record[B], body: B) -> Record[B]:
-        """A create's last step."""
-        return self._context.records.replace(record, replace(body, phase=Phase.READY))
+    def finish(self, record: Record[B], body: B, *, quiet: bool = False) -> Record[B]:
+        """A create's last step; ``quiet`` where nobody waits for it."""
+        return self._context.records.replace(record, replace(body, phase=Phase.READY), quiet=quiet)
 
     def _fields(self, record: Record[B]) -> dict[str, Any]:
         return resource_fields(record.id, record.body, self._context.cloud_id)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ from cloudkit_libvirt.hypervisors import refuse_hypervisor
 from cloudkit_libvirt.patience import PATIENCE_S, is_patient
 from cloudkit_libvirt.read_only import refused
 from cloudkit_libvirt.uri import endpoint, is_session
-from cloudkit_libvirt.xml_tree import node, to_text
+from cloudkit_libvirt.xml_tree import node, parse, to_text
 
 _log = logging.getLogger("cloudkit.libvirt")
 
@@ -38,7 +38,9 @@ _RETRY_S = 0.1
 class _Session:
     virt: libvirt.virConnect
     pool: libvirt.virStoragePool
+    folder: str
     endings: tuple[Callable[[], object], ...]
+    volumes: dict[str, libvirt.virStorageVol] = field(default_factory=dict[str, libvirt.virStorageVol])
 
     @property
     def is_alive(self) -> bool:
@@ -49,7 +51,8 @@ class _Session:
             return False
 
     def close(self) -> None:
-        """Close; a callback that is still registered would keep the connection open."""
+        """Close; a callback that is still registered would keep the connection open, and so would a volume."""
+        self.volumes.clear()
         for end in self.endings:
             with suppress(libvirt.libvirtError):
                 end()
@@ -91,6 +94,16 @@ class Connection:
     def pool(self) -> libvirt.virStoragePool:
         """The pool that holds records, images and disks."""
         return self._alive().pool
+
+    @property
+    def folder(self) -> str:
+        """The pool's folder on libvirt's host, asked for once: libvirt moves no pool that is in use."""
+        return self._alive().folder
+
+    @property
+    def volumes(self) -> dict[str, libvirt.virStorageVol]:
+        """The pool's volumes by name, as they were last seen: any may be gone."""
+        return self._alive().volumes
 
     def other_pool(self, name: str) -> libvirt.virStoragePool:
         """A pool that somebody has made, started where it is not; raises NotFound."""
@@ -208,7 +221,7 @@ class Connection:
             virt.close()
             raise
         _log.debug("connected to %s, pool %s", urlsplit(self.uri)._replace(query="").geturl(), self._pool_name)
-        return _Session(virt, pool, endings)
+        return _Session(virt, pool, folder_of(pool), endings)
 
     def _open_pool(self, virt: libvirt.virConnect) -> libvirt.virStoragePool:
         try:
@@ -307,6 +320,11 @@ class Connection:
         _optional(lambda: virt.registerCloseCallback(tell(*Kind), None))
         endings.append(virt.unregisterCloseCallback)
         return tuple(endings)
+
+
+def folder_of(pool: libvirt.virStoragePool) -> str:
+    """Where a pool's files are, on libvirt's host."""
+    return parse(pool.XMLDesc()).findtext("target/path") or ""
 
 
 def _optional(call: Callable[[], Any]) -> Any:

@@ -71,7 +71,7 @@ def copy(context: Context, source: Place, target: Place, slot: tuple[str, str] |
                 target.pool.copy(source.name, target.name, source.pool)
                 consistency = None
             else:
-                consistency = push(context, domain, device, f"{target.pool.folder()}/{target.name}")
+                consistency = push(context, domain, device, target.pool.path_for(target.name))
                 # libvirt has not seen yet what QEMU wrote.
                 target.pool.refresh()
                 target.pool.size_bytes(target.name)

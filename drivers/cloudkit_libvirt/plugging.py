@@ -135,7 +135,7 @@ class PluggableVolumes(Volumes):
     def _pluggable_domain(self, server_id: str, verb: str) -> libvirt.virDomain:
         """The domain of a server whose disks can be changed; raises InvalidState."""
         server: Record[ServerBody] = self._look_up(self._context.records.view(), ServerBody, server_id)
-        refuse_locked(server)
+        refuse_locked(server_id, server.body)
         return fitting_domain(self._context, server, verb, *_CAN_BE_PLUGGED)
 
     def _plug_in(self, id: str, domain: libvirt.virDomain) -> str:

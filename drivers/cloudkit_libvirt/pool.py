@@ -14,7 +14,7 @@ import libvirt
 
 from cloudkit.errors import Busy
 from cloudkit_libvirt import storage_xml
-from cloudkit_libvirt.connection import Connection
+from cloudkit_libvirt.connection import Connection, folder_of
 from cloudkit_libvirt.errors import EXISTS, PoolFull, code_of, is_pool_busy, is_pool_full, is_unreachable
 from cloudkit_libvirt.undo import undoing
 from cloudkit_libvirt.xml_tree import parse, to_text
@@ -45,7 +45,12 @@ class Pool:
     def names(self) -> list[str]:
         """The names of all volumes, in one call."""
         # Not listVolumes: that one asks for the number first, and what is made in between is cut off.
-        return [volume.name() for volume in self._pool.listAllVolumes()]
+        volumes = {volume.name(): volume for volume in self._pool.listAllVolumes()}
+        if self.name is None:
+            seen = self._connection.volumes
+            seen.clear()
+            seen.update(volumes)
+        return list(volumes)
 
     def refresh(self) -> None:
         """Make libvirt see files that it did not write itself, as QEMU's; raises Busy.
@@ -54,13 +59,14 @@ class Pool:
         """
         _when_free(self._pool.refresh)
 
-    def folder(self) -> str:
-        """Where its files are, on libvirt's host."""
-        return parse(self._pool.XMLDesc()).findtext("target/path") or ""
-
     def path(self, name: str) -> str:
         """Where the volume is, on libvirt's host."""
         return str(self._find(name).path())
+
+    def path_for(self, name: str) -> str:
+        """Where a volume of this name is, whether it is there or not."""
+        folder = self._connection.folder if self.name is None else folder_of(self._pool)
+        return f"{folder}/{name}"
 
     def size_bytes(self, name: str) -> int:
         """Bytes that the volume takes on the host's disk, as last refreshed."""
@@ -144,8 +150,11 @@ class Pool:
                 to_text(storage_xml.volume(name, len(data), "raw", allocated_bytes=len(data)))
             )
         with undoing(lambda: self.delete(name)):
-            if not (quiet and self._connection.host is None and _written_here(volume.path(), data)):
-                self._write(volume, [data], 0)
+            if not (quiet and self._connection.host is None and _written_here(self.path_for(name), data)):
+                try:
+                    self._write(volume, [data], 0)
+                except libvirt.libvirtError as error:
+                    raise _as_missing(error, name) from error
 
     def _create(self, name: str, capacity_bytes: int, format: str, *backing: str) -> None:
         with _names_taken():
@@ -206,7 +215,7 @@ class Pool:
 
     def _download(self, name: str, offset: int, length: int) -> Iterator[bytes]:
         stream = self._connection.virt.newStream()
-        volume = self._find(name)
+        volume = self._seen(name)
         try:
             volume.download(stream, offset, length)
         except libvirt.libvirtError as error:
@@ -228,7 +237,7 @@ class Pool:
     def delete(self, name: str) -> bool:
         """Whether there was something to delete; raises Busy while it is being made or copied."""
         try:
-            _when_free(self._find(name).delete)
+            _when_free(self._seen(name).delete)
         except FileNotFoundError:
             return False
         except libvirt.libvirtError as error:
@@ -254,6 +263,11 @@ class Pool:
             return self._pool.storageVolLookupByName(name)
         except libvirt.libvirtError as error:
             raise _as_missing(error, name) from error
+
+    def _seen(self, name: str) -> libvirt.virStorageVol:
+        """The same, without asking libvirt for what a list has shown: it may be gone."""
+        seen = self._connection.volumes.get(name) if self.name is None else None
+        return seen or self._find(name)
 
 
 def _written_here(path: str, data: bytes) -> bool:

@@ -46,9 +46,8 @@ class Ports(RecordCollection[PortBody, Port]):
     def check(self, nics: Sequence[Nic]) -> None:
         """Refuse interfaces that cannot be had, before anything is made; bridges take all."""
 
-    def make(self, id: str, body: PortBody, wish: Wish) -> Record[PortBody]:
+    def make(self, view: View, id: str, body: PortBody, wish: Wish) -> Record[PortBody]:
         """Write the record, take the address, register it where libvirt does not know it yet."""
-        view = self._context.records.view()
         subnet = subnet_of(view, body.network_id)
         if subnet is None:
             if wish.ip is not None:
@@ -59,23 +58,25 @@ class Ports(RecordCollection[PortBody, Port]):
         record = self._context.records.create(id, body)
         with undoing(lambda: self.remove(id)):
             record = self._take(record, subnet, wish)
-            return self.finish(record, record.body)
+            return self.finish(record, record.body, quiet=True)
 
-    def remove(self, id: str) -> None:
-        """Undo all of a port, from whatever state it is in."""
-        record = self._context.records.view().find(PortBody, id)
-        if record is None:
-            self._context.records.remove(PortBody, id)
-            return
-        body = record.body
-        free_floating_ips(self._context.records, self._context.records.view(), id)
-        if body.own_lease:
-            self._unregister(body)
-        for claim in _claims(body):
-            self._context.records.release(claim, id)
-        self._context.records.remove(PortBody, id)
+    def remove(self, id: str, view: View | None = None) -> None:
+        """Undo all of a port, from whatever state it is in.
 
-    def plug(self, id: str, server_id: str) -> None:
+        Args:
+            view: a look that was taken after the port, or its server, was marked.
+        """
+        view = view or self._context.records.view()
+        record = view.find(PortBody, id)
+        if record is not None:
+            free_floating_ips(self._context.records, view, id)
+            if record.body.own_lease:
+                self._unregister(view, record.body)
+            for claim in _claims(record.body):
+                self._context.records.release(claim, id)
+        self._context.records.remove(PortBody, id, view)
+
+    def plug(self, id: str, server_id: str) -> Record[PortBody]:
         """Give a port to a server; raises InUse when another has it."""
 
         def take(body: PortBody) -> PortBody:
@@ -83,15 +84,15 @@ class Ports(RecordCollection[PortBody, Port]):
                 raise InUse(f"the port {body.name or id!r} is in use", driver="libvirt", resource=id)
             return replace(body, device_id=server_id, updated_at=now_text())
 
-        self._context.records.change(PortBody, id, take)
+        return self._context.records.change(PortBody, id, take)
 
-    def unplug(self, id: str, server_id: str) -> None:
+    def unplug(self, view: View, id: str, server_id: str) -> None:
         """Take a port from a server: one that was made for it goes, another one stays and is free."""
-        record = self._context.records.view().find(PortBody, id)
+        record = view.find(PortBody, id)
         if record is None or record.body.device_id != server_id:
             return
         if record.body.owned:
-            self.remove(id)
+            self.remove(id, view)
             return
         self._context.records.change(
             PortBody,
@@ -184,7 +185,8 @@ class Ports(RecordCollection[PortBody, Port]):
                     f"the address {record.body.ip} or the MAC {record.body.mac} is taken", driver="libvirt"
                 )
             tried.add(record.body.ip or "")
-            record = records.replace(record, self._choose(records.view(), subnet, record.body, wish, tried))
+            body = self._choose(records.view(), subnet, record.body, wish, tried)
+            record = records.replace(record, body, quiet=True)
         if subnet is not None:
             # A delete of the subnet at the same time sees this port's record, or this sees the delete.
             self._ready(records.view(), SubnetBody, subnet.id)
@@ -192,8 +194,8 @@ class Ports(RecordCollection[PortBody, Port]):
                 self._reserve(record.body, record.body.mac)
         return record
 
-    def _unregister(self, body: PortBody) -> None:
-        subnet = self._context.records.view().find(SubnetBody, body.subnet_id or "")
+    def _unregister(self, view: View, body: PortBody) -> None:
+        subnet = view.find(SubnetBody, body.subnet_id or "")
         standard = addresses.prepared(subnet.body).get(body.ip or "") if subnet is not None else None
         try:
             self._reserve(body, standard)
@@ -266,7 +268,7 @@ class BridgedPorts(Ports):
             ip=None,
             group_ids=self.group_ids(view, spec.security_group_ids),
         )
-        return self.value(self.make(str(uuid.uuid4()), body, wish))
+        return self.value(self.make(view, str(uuid.uuid4()), body, wish))
 
     def delete(self, id: str) -> None:
         """Delete one; raises InUse while a server has it."""

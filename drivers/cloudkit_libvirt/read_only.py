@@ -70,7 +70,7 @@ class ReadOnlyBlobs:
         """All names."""
         return self._store.names()
 
-    def create(self, name: str, data: bytes) -> None:  # noqa: ARG002
+    def create(self, name: str, data: bytes, quiet: bool = False) -> None:  # noqa: ARG002
         """Refuse; raises PermissionDenied."""
         raise refused("writing a record")
 

@@ -64,7 +64,7 @@ class Rebuilding(ServerVerbs):
         domain = self._context.domains.find(id)
         assert domain is not None
         tree = self._tree(domain)
-        paths = [self._pool_path(name) for name in names]
+        paths = [pool.path_for(name) for name in names]
         domain_edit.set_base(tree, paths, path, self._builder.backing(image))
         self._context.domains.define(tree)
 

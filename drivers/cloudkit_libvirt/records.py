@@ -157,6 +157,10 @@ class Records:
             if not known:
                 _log.warning("the record %s is passed over: %s", name, error)
             return None
+        return self._known(name, record)
+
+    def _known(self, name: str, record: Record[B]) -> Record[B]:
+        """Remember what a blob holds, and need not read it again."""
         with self._lock:
             self._cache[name] = record
         return record
@@ -167,32 +171,40 @@ class Records:
         """The first generation of a new record; where that fails, nothing of it stays."""
         name = _blob_name(_kind_of(type(body)), id, 1)
         try:
-            self._fill(name, body)
+            # What nobody knows yet, nobody waits for.
+            written = self._fill(name, body, quiet=True)
         except (AlreadyExists, InvalidRequest):
             raise
         except BaseException:
             # The name may have been taken, and the answer lost.
             with undoing(lambda: self._is_unwritten(name) and self._store.delete(name)):
                 raise
-        return Record(id, 1, body)
+        return self._known(name, Record(id, 1, written))
 
-    def replace(self, record: Record[B], body: B) -> Record[B]:
-        """The next generation; raises Busy when another client wrote it, NotFound when the record is gone."""
+    def replace(self, record: Record[B], body: B, *, quiet: bool = False) -> Record[B]:
+        """The next generation; raises Busy when another client wrote it, NotFound when the record is gone.
+
+        Args:
+            quiet: nobody waits for this change, see BlobStore.
+        """
         kind, generation = _kind_of(type(body)), record.generation + 1
         name = _blob_name(kind, record.id, generation)
         try:
-            self._fill(name, body)
+            written = self._fill(name, body, quiet)
         except AlreadyExists:
             if self._is_unwritten(name):
                 self._remove_abandoned(name)
             raise self._busy(record.id, body) from None
-        if not self._supersede(type(body), record, generation):
+        except BlobGone:
+            # Who removes the record takes the next generation with it.
+            written = None
+        if written is None or not self._supersede(type(body), record, generation):
             # What this replaced is gone. If the whole record is, nothing of it may come back; else it was changed
             # more than once meanwhile, so that the name of the next generation was free again.
             self._store.delete(name)
             self.view().get(type(body), record.id)
             raise self._busy(record.id, body)
-        return Record(record.id, generation, body)
+        return self._known(name, Record(record.id, generation, written))
 
     def _supersede(self, body_type: type[Body], record: Record[Any], generation: int) -> bool:
         """Delete what a written generation replaces; False where somebody else has done it."""
@@ -208,28 +220,53 @@ class Records:
             current = self.view().find(body_type, record.id)
         return current is not None and current.generation == generation
 
-    def change(self, body_type: type[B], id: str, alter: Callable[[B], B]) -> Record[B]:
+    def change(
+        self,
+        body_type: type[B],
+        id: str,
+        alter: Callable[[B], B],
+        view: View | None = None,
+        *,
+        quiet: bool = False,
+    ) -> Record[B]:
         """Replace the body by ``alter(body)``, again from the start where another client was faster.
 
         ``alter`` raises to refuse; a body that it returns unchanged is not written.
+
+        Args:
+            view: a look that was just taken, to begin with.
+            quiet: nobody waits for this change, see BlobStore.
         """
         deadline = time.monotonic() + CONTENTION_S
         while True:
-            record = self.view().get(body_type, id)
+            record = (view or self.view()).get(body_type, id)
             body = alter(record.body)
             if body == record.body:
                 return record
             try:
-                return self.replace(record, body)
+                return self.replace(record, body, quiet=quiet)
             except Busy:
                 if time.monotonic() >= deadline:
                     raise
+                view = None
                 time.sleep(random.uniform(0.002, 0.02))  # noqa: S311
 
-    def remove(self, body_type: type[Body], id: str) -> None:
-        """All generations, the highest last, so that no older one comes to light; gone ones are passed over."""
-        for generation in sorted(self.view().generations(body_type, id)):
-            self._store.delete(_blob_name(_kind_of(body_type), id, generation))
+    def remove(self, body_type: type[Body], id: str, view: View | None = None) -> None:
+        """All generations, the highest last, so that no older one comes to light; gone ones are passed over.
+
+        Args:
+            view: a look that was taken before, to begin with. Who changes the record since then is found out: the
+                generation that they replaced is gone, or the next one is there.
+        """
+        generations = sorted((view or self.view()).generations(body_type, id))
+        while generations:
+            found = [self._delete(body_type, id, generation) for generation in (*generations, generations[-1] + 1)]
+            if found[-2:] == [True, False]:
+                return
+            generations = sorted(self.view().generations(body_type, id))
+
+    def _delete(self, body_type: type[Body], id: str, generation: int) -> bool:
+        return self._store.delete(_blob_name(_kind_of(body_type), id, generation))
 
     # -- claims
 
@@ -239,7 +276,7 @@ class Records:
         was_abandoned = False
         for _ in range(2):
             try:
-                self._store.create(name, encode({"what": what, "owner": owner}))
+                self._store.create(name, encode({"what": what, "owner": owner}), quiet=True)
             except BlobExists:
                 held_by = self._claim_owner(name)
                 if held_by is not None:
@@ -263,15 +300,20 @@ class Records:
         """
         name = self._claim_name(what)
         deadline = time.monotonic() + UNFINISHED_S
-        while self._is_unwritten(name):
-            if self._remove_abandoned(name):
+        while True:
+            try:
+                if self._read_owner(name) == owner:
+                    self._store.delete(name)
                 return
+            except BlobGone:
+                return
+            except (Unfinished, Damaged):
+                if self._remove_abandoned(name):
+                    return
             if time.monotonic() > deadline:
                 self._store.delete(name)
                 return
             time.sleep(_POLL_S)
-        if self._claim_owner(name) == owner:
-            self._store.delete(name)
 
     def holds(self, what: str, owner: str) -> bool:
         """Whether something is claimed by ``owner``."""
@@ -282,9 +324,12 @@ class Records:
 
     def _claim_owner(self, name: str) -> str | None:
         try:
-            data = decode(self._store.read(name))
+            return self._read_owner(name)
         except (BlobGone, Unfinished, Damaged):
             return None
+
+    def _read_owner(self, name: str) -> str | None:
+        data = decode(self._store.read(name))
         return str(cast("dict[str, Any]", data).get("owner")) if isinstance(data, dict) else None
 
     # -- blobs
@@ -293,16 +338,18 @@ class Records:
     def _busy(id: str, body: Body) -> Busy:
         return Busy(f"another client is changing the {body.kind.noun} {body.name!r}", driver="libvirt", resource=id)
 
-    def _fill(self, name: str, body: Body) -> None:
+    def _fill(self, name: str, body: B, quiet: bool) -> B:
+        """Write a blob; returns what will be read of it."""
         data = to_data(body)
         try:
-            from_data(type(body), data)
+            read = from_data(type(body), data)
         except SchemaError as error:
             raise InvalidRequest(f"this cannot be recorded: {error}", driver="libvirt") from None
         try:
-            self._store.create(name, encode(data))
+            self._store.create(name, encode(data), quiet)
         except BlobExists:
             raise AlreadyExists(f"the record {name} exists", driver="libvirt") from None
+        return read
 
     def _is_unwritten(self, name: str) -> bool:
         """Whether the writer has not ended, or was stopped in the middle: then there is nothing, or a part."""

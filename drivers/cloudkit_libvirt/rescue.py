@@ -68,7 +68,7 @@ class Rescuing(ServerVerbs):
         self._power_off(domain)
         root, name = self._root(record)[0].path, rescue_name(id)
         tree = self._tree(domain)
-        domain_edit.end_rescue(tree, root, self._pool_path(name))
+        domain_edit.end_rescue(tree, root, self._context.pool.path_for(name))
         self._context.domains.define(tree)
         self._context.pool.delete(name)
         if record.body.runs_after:

@@ -85,7 +85,7 @@ class Resizing(ServerVerbs):
         domain_edit.set_size(tree, before.vcpus, before.ram_mib)
         if body.boot_volume_id is None:
             root, name = self._root(record)[0].path, disk_name(id, layers)
-            domain_edit.pop_layer(tree, self._pool_path(name), root)
+            domain_edit.pop_layer(tree, self._context.pool.path_for(name), root)
             self._context.domains.define(tree)
             self._context.pool.delete(name)
         else:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Network
 from typing import Any
 
 from cloudkit_libvirt.bodies import NetworkBody, PortBody, SubnetBody
-from cloudkit_libvirt.records import View
+from cloudkit_libvirt.records import Record, View
 
 
 def tap_name(port_id: str) -> str:
@@ -14,13 +15,13 @@ def tap_name(port_id: str) -> str:
     return f"tap{port_id[:11]}"
 
 
-def network_data(view: View, port_ids: tuple[str, ...]) -> dict[str, Any]:
+def network_data(view: View, ports: Sequence[Record[PortBody]]) -> dict[str, Any]:
     """Links, networks and name servers of a server with these ports."""
     links: list[dict[str, Any]] = []
     networks: list[dict[str, Any]] = []
     services: dict[str, dict[str, str]] = {}
-    for index, id in enumerate(port_ids):
-        port = view.get(PortBody, id).body
+    for index, record in enumerate(ports):
+        id, port = record.id, record.body
         network = view.get(NetworkBody, port.network_id).body
         link = tap_name(id)
         links.append(

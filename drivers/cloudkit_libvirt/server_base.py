@@ -53,7 +53,7 @@ class ServerVerbs(RecordCollection[ServerBody, Server]):
     def _unlocked(self, id: str) -> Record[ServerBody]:
         """The record of a server that verbs may change; raises InvalidState."""
         record = self._own(id)
-        refuse_locked(record)
+        refuse_locked(id, record.body)
         return record
 
     def _fitting(
@@ -166,10 +166,6 @@ class ServerVerbs(RecordCollection[ServerBody, Server]):
 
     # -- disks
 
-    def _pool_path(self, name: str) -> str:
-        """The path of a file of the pool, whether it is there or not."""
-        return f"{self._context.pool.folder()}/{name}"
-
     def _root(self, record: Record[ServerBody]) -> tuple[Place, int]:
         """Where the disk is that the guest writes to, and its size in bytes."""
         body = record.body
@@ -264,12 +260,12 @@ def fitting_domain(
     return domain
 
 
-def refuse_locked(record: Record[ServerBody]) -> None:
+def refuse_locked(id: str, body: ServerBody) -> None:
     """Raise InvalidState for a locked server."""
-    if record.body.locked:
+    if body.locked:
         raise InvalidState(
-            f"the server {record.body.name!r} is locked",
+            f"the server {body.name!r} is locked",
             driver="libvirt",
-            resource=record.id,
+            resource=id,
             hint="Unlock it first.",
         )

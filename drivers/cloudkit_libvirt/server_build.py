@@ -150,20 +150,22 @@ class Builder:
 
     def build(self, plan: Plan, body: ServerBody) -> ServerBody:
         """Make and start it; returns the body with what came to be known."""
+        view = self._context.records.view()
         if plan.image is not None:
             # A delete of the image at the same time sees this server's record, or this sees the delete.
-            self._ready(self._context.records.view(), ImageBody, plan.image.id)
+            self._ready(view, ImageBody, plan.image.id)
         if plan.spec.server_group_id is not None:
             server_groups.join(self._context.records, plan.spec.server_group_id, plan.id)
-        ports = [self._plug(plan, port_id, nic) for port_id, nic in plan.nics]
+        ports = self._plug_all(view, plan)
         if ports:
             # Before the guest runs: it is never without its filters.
             self._context.reconcile()
         host_key = seed.HostKey.generate() if plan.spec.inject_host_key is not False else None
-        disk = seed.build(self._instance(plan, body), host_key)
+        disk = seed.build(self._instance(plan, body, network_data(view, ports)), host_key)
         root = self._root_disk(plan)
         self._make_volumes(plan.id, disk)
-        element = domain_xml.domain(self._domain_spec(plan, body, root, ports))
+        nics = tuple(self._interface(view, port) for port in ports)
+        element = domain_xml.domain(self._domain_spec(plan, body, root, nics))
         if plan.alter_domain is not None:
             plan.alter_domain(element)
         domain = self._context.domains.define(element)
@@ -177,18 +179,20 @@ class Builder:
             secret_extent=disk.key_extents[0] if disk.key_extents else None,
         )
 
-    def teardown(self, id: str, body: ServerBody) -> None:
-        """Undo all of a server but its record, from whatever state it is in."""
+    def teardown(self, id: str, body: ServerBody) -> View:
+        """Undo all of a server but its record, from whatever state it is in; returns the look that it went by."""
         self._context.domains.remove(id)
         # Before any record is changed: in a full pool that needs the room.
         self._context.pool.delete_all(f"ck-{id}.", unseen=False)
-        self._unplug_volumes(id)
+        view = self._context.records.view()
+        self._unplug_volumes(view, id)
         for port_id in body.port_ids:
-            self._ports.unplug(port_id, id)
+            self._ports.unplug(view, port_id, id)
         if body.server_group_id is not None:
             server_groups.leave(self._context.records, body.server_group_id, id)
         if body.port_ids:
             self._context.reconcile()
+        return view
 
     def make_overlay(self, name: str, size_bytes: int, image: Record[ImageBody]) -> None:
         """A disk built on an image."""
@@ -198,11 +202,11 @@ class Builder:
     def backing(self, image: Record[ImageBody]) -> Element:
         """What a domain is told to lie under such a disk."""
         base, format = images.disk_of(image)
-        return domain_xml.image_backing(self._context.pool.path(base), format)
+        return domain_xml.image_backing(self._context.pool.path_for(base), format)
 
     # -- parts
 
-    def _instance(self, plan: Plan, body: ServerBody) -> seed.Instance:
+    def _instance(self, plan: Plan, body: ServerBody, network: Mapping[str, Any]) -> seed.Instance:
         return seed.Instance(
             id=plan.id,
             name=body.name,
@@ -212,7 +216,7 @@ class Builder:
             public_keys=plan.public_keys,
             metadata=body.metadata,
             user_data=plan.spec.user_data or b"",
-            network=network_data(self._context.records.view(), plan.port_ids),
+            network=network,
         )
 
     def _check_nic(self, view: View, nic: Nic) -> Nic:
@@ -233,31 +237,38 @@ class Builder:
             )
         return replace(nic, network_id=network_id)
 
-    def _plug(self, plan: Plan, port_id: str, nic: Nic) -> domain_xml.Nic:
+    def _plug_all(self, view: View, plan: Plan) -> list[Record[PortBody]]:
+        ports: list[Record[PortBody]] = []
+        for port_id, nic in plan.nics:
+            # The next one must not try for the address of the one before.
+            ports.append(self._plug(self._context.records.view() if ports else view, plan, port_id, nic))
+        return ports
+
+    def _plug(self, view: View, plan: Plan, port_id: str, nic: Nic) -> Record[PortBody]:
         assert nic.network_id is not None
         if nic.port_id is not None:
-            self._ports.plug(port_id, plan.id)
-            port = self._context.records.view().get(PortBody, port_id).body
-        else:
-            fields: dict[str, Any] = common_of(plan.spec, self._project_id) | {"name": "", "description": ""}
-            wanted = PortBody(
-                **fields,
-                network_id=nic.network_id,
-                subnet_id=None,
-                mac="",
-                ip=None,
-                device_id=plan.id,
-                owned=True,
-                group_ids=plan.group_ids,
-            )
-            port = self._ports.make(port_id, wanted, Wish(ip=nic.fixed_ip)).body
-        network = self._context.records.view().get(NetworkBody, nic.network_id).body
+            return self._ports.plug(port_id, plan.id)
+        fields: dict[str, Any] = common_of(plan.spec, self._project_id) | {"name": "", "description": ""}
+        wanted = PortBody(
+            **fields,
+            network_id=nic.network_id,
+            subnet_id=None,
+            mac="",
+            ip=None,
+            device_id=plan.id,
+            owned=True,
+            group_ids=plan.group_ids,
+        )
+        return self._ports.make(view, port_id, wanted, Wish(ip=nic.fixed_ip))
+
+    def _interface(self, view: View, port: Record[PortBody]) -> domain_xml.Nic:
+        network_id = port.body.network_id
         return domain_xml.Nic(
-            mac=port.mac,
-            network=None if self._context.user_network else network_xml.libvirt_name(nic.network_id),
-            mtu=network.mtu,
+            mac=port.body.mac,
+            network=None if self._context.user_network else network_xml.libvirt_name(network_id),
+            mtu=view.get(NetworkBody, network_id).body.mtu,
             # Told, as the filters are by it.
-            tap=network_xml.tap_name(port_id) if self._context.hostnet is not None else None,
+            tap=network_xml.tap_name(port.id) if self._context.hostnet is not None else None,
         )
 
     def _boot_volume(self, view: View, spec: ServerSpec) -> Record[VolumeBody] | None:
@@ -290,7 +301,7 @@ class Builder:
         if plan.image is not None:
             name = disk_name(plan.id)
             self.make_overlay(name, plan.disk_bytes, plan.image)
-            return domain_xml.overlay_disk(self._context.pool.path(name), self.backing(plan.image))
+            return domain_xml.overlay_disk(self._context.pool.path_for(name), self.backing(plan.image))
         assert plan.boot_volume is not None
         id, device = plan.boot_volume.id, domain_xml.ROOT_DEVICE
         plug = Plug(phase=PlugPhase.ATTACHED, server_id=plan.id, device=device, since=now_text())
@@ -313,7 +324,7 @@ class Builder:
         pool.create_raw(console_name(id), 0)
 
     def _domain_spec(
-        self, plan: Plan, body: ServerBody, root: Element, nics: list[domain_xml.Nic]
+        self, plan: Plan, body: ServerBody, root: Element, nics: tuple[domain_xml.Nic, ...]
     ) -> domain_xml.DomainSpec:
         pool = self._context.pool
         return domain_xml.DomainSpec(
@@ -326,13 +337,13 @@ class Builder:
             ram_mib=body.ram_mib,
             root=root,
             uefi=plan.firmware == firmware.UEFI,
-            seed_path=pool.path(seed_name(plan.id)),
-            console_path=pool.path(console_name(plan.id)),
-            nics=tuple(nics),
+            seed_path=pool.path_for(seed_name(plan.id)),
+            console_path=pool.path_for(console_name(plan.id)),
+            nics=nics,
         )
 
-    def _unplug_volumes(self, server_id: str) -> None:
-        for record in self._context.records.view().all(VolumeBody):
+    def _unplug_volumes(self, view: View, server_id: str) -> None:
+        for record in view.all(VolumeBody):
             if record.body.plug is not None and record.body.plug.server_id == server_id:
                 self._context.records.change(VolumeBody, record.id, lambda body: _unplugged(body, server_id))
 

@@ -14,6 +14,7 @@ from cloudkit_libvirt.bodies import ServerBody, now_text
 from cloudkit_libvirt.rebuild import Rebuilding
 from cloudkit_libvirt.rescue import Rescuing
 from cloudkit_libvirt.resize import Resizing
+from cloudkit_libvirt.server_base import refuse_locked
 from cloudkit_libvirt.undo import undoing
 
 S = ServerStatus
@@ -33,8 +34,8 @@ class Servers(Resizing, Rebuilding, Rescuing):
 
     def delete(self, id: str) -> None:
         """Delete one with all that was made for it."""
-        self._unlocked(id)
-        self._remove(id, self._begin_delete(id).body)
+        record = self._begin_delete(id, refuse=lambda body: refuse_locked(id, body))
+        self._remove(id, record.body)
 
     def update(self, id: str, changes: Mapping[str, Any]) -> Server:
         """Set name, description, metadata or tags."""
@@ -125,5 +126,4 @@ class Servers(Resizing, Rebuilding, Rescuing):
         self._context.records.change(ServerBody, id, lambda body: replace(body, locked=locked, updated_at=now_text()))
 
     def _remove(self, id: str, body: ServerBody) -> None:
-        self._builder.teardown(id, body)
-        self._context.records.remove(ServerBody, id)
+        self._context.records.remove(ServerBody, id, self._builder.teardown(id, body))

@@ -19,7 +19,7 @@ from cloudkit_libvirt.blobs import BlobExists, BlobStore
 from cloudkit_libvirt.bodies import NetworkBody, Phase, PortBody, SubnetBody
 from cloudkit_libvirt.ports import Ports, Wish, random_mac
 from cloudkit_libvirt.record_bytes import encode
-from cloudkit_libvirt.records import Record, first_blob_name
+from cloudkit_libvirt.records import Record, View, first_blob_name
 
 NAME = "user"
 NETWORK_ID = "75e20000-0000-4000-8000-000000000001"
@@ -66,16 +66,16 @@ class UserPorts(Ports):
                     driver="libvirt",
                 )
 
-    def make(self, id: str, body: PortBody, wish: Wish) -> Record[PortBody]:
+    def make(self, view: View, id: str, body: PortBody, wish: Wish) -> Record[PortBody]:  # noqa: ARG002
         """Write the record: nothing is to be taken, as each server's network is its own."""
         ready = replace(
             body, phase=Phase.READY, subnet_id=SUBNET_ID, mac=wish.mac or random_mac(), ip=GUEST_IP, own_mac=False
         )
         return self._context.records.create(id, ready)
 
-    def remove(self, id: str) -> None:
+    def remove(self, id: str, view: View | None = None) -> None:
         """Remove the record."""
-        self._context.records.remove(PortBody, id)
+        self._context.records.remove(PortBody, id, view)
 
 
 class PresetBlobs:
@@ -93,11 +93,11 @@ class PresetBlobs:
         """All names."""
         return [*self._presets, *self._store.names()]
 
-    def create(self, name: str, data: bytes) -> None:
+    def create(self, name: str, data: bytes, quiet: bool = False) -> None:
         """Take a name, unless it is a preset's."""
         if name in self._presets:
             raise BlobExists(name)
-        self._store.create(name, data)
+        self._store.create(name, data, quiet)
 
     def read(self, name: str) -> bytes:
         """The bytes."""

@@ -83,7 +83,7 @@ class Killer:
         return guarded
 
 
-def take_only(store: MemoryBlobs, name: str, data: bytes) -> None:
+def take_only(store: MemoryBlobs, name: str, data: bytes, quiet: bool = False) -> None:
     """What is left of a client that died long ago between taking a name and filling it."""
     store._blobs.setdefault(name, (bytes(len(data)), time.monotonic() - 3600))
 

@@ -228,7 +228,7 @@ def test_all_can_be_deleted_where_the_pool_is_full(driver: Any, left: Left, monk
     snapshot = driver.volume.snapshots.create(SnapshotSpec(name="s", mark=volume.mark, volume_id=volume.id))
     server = make_server(driver, Nic(network_id=network.id))
 
-    def no_room(store: MemoryBlobs, name: str, _data: bytes) -> None:
+    def no_room(store: MemoryBlobs, name: str, _data: bytes, _quiet: bool) -> None:
         if name in store.names():
             raise BlobExists(name)
         raise OSError(errno.ENOSPC, "No space left on device")

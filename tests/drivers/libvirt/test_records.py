@@ -13,7 +13,7 @@ from cloudkit._schema import to_data
 from cloudkit.errors import Busy, InvalidRequest, NotFound
 from cloudkit.types import FrozenMap
 from cloudkit_libvirt import records as records_module
-from cloudkit_libvirt.blobs import MemoryBlobs
+from cloudkit_libvirt.blobs import BlobGone, MemoryBlobs
 from cloudkit_libvirt.bodies import NetworkBody, Phase
 from cloudkit_libvirt.record_bytes import encode
 from cloudkit_libvirt.records import Records
@@ -131,8 +131,50 @@ def test_remove_takes_the_highest_generation_last(records: Records, store: AgedB
 
     store.delete = watched  # type: ignore[method-assign]
     records.remove(NetworkBody, ID)
-    assert seen == [10, 10, 10]
+    # At last, whether somebody has written the next one meanwhile.
+    assert seen == [10, 10, 10, 0]
     assert store.names() == []
+
+
+@pytest.mark.parametrize("changes", [0, 1, 2])
+def test_remove_by_an_old_look_takes_what_was_written_since(records: Records, store: AgedBlobs, changes: int) -> None:
+    records.create(ID, body())
+    old = records.view()
+    for number in range(changes):
+        records.change(NetworkBody, ID, lambda before: replace(before, mtu=number))  # noqa: B023
+    records.remove(NetworkBody, ID, old)
+    assert store.names() == []
+
+
+def test_remove_by_an_old_look_takes_what_a_dead_client_wrote_since(records: Records, store: AgedBlobs) -> None:
+    records.create(ID, body())
+    old = records.view()
+    store.create(network_name(2), encode(to_data(body(mtu=2))))
+    records.remove(NetworkBody, ID, old)
+    assert store.names() == []
+
+
+def test_a_change_of_what_is_removed_while_it_is_written_says_that_it_is_gone(
+    records: Records, store: AgedBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = records.create(ID, body())
+    create = store.create
+
+    def overtaken(name: str, data: bytes, quiet: bool = False) -> None:
+        create(name, data, quiet)
+        Records(store).remove(NetworkBody, ID)
+        raise BlobGone(name)
+
+    monkeypatch.setattr(store, "create", overtaken)
+    with pytest.raises(NotFound):
+        records.replace(record, body(mtu=2))
+    assert store.names() == []
+
+
+def test_what_was_written_here_is_not_read_again(records: Records, store: AgedBlobs) -> None:
+    records.replace(records.create(ID, body()), body(mtu=2))
+    assert records.view().get(NetworkBody, ID).body.mtu == 2
+    assert store.reads == 0
 
 
 def test_a_crash_after_the_new_generation_leaves_the_new_one_valid(records: Records, store: AgedBlobs) -> None:

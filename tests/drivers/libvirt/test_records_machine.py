@@ -23,7 +23,7 @@ from cloudkit.errors import AlreadyExists, Busy, NotFound
 from cloudkit_libvirt import records as records_module
 from cloudkit_libvirt.blobs import BlobExists, BlobGone
 from cloudkit_libvirt.bodies import NetworkBody, Phase
-from cloudkit_libvirt.records import UNFINISHED_S, Records
+from cloudkit_libvirt.records import UNFINISHED_S, Records, View
 
 IDS = tuple(str(uuid.UUID(int=number)) for number in (1, 2))
 FOREIGN = ("disk.qcow2", "ck-x.disk", "ck1.network.no-uuid.1", f"ck1.network.{IDS[0]}.x", f"ck2.network.{IDS[0]}.1")
@@ -45,7 +45,7 @@ class Store:
     def names(self) -> list[str]:
         return list(self.blobs)
 
-    def create(self, name: str, data: bytes) -> None:
+    def create(self, name: str, data: bytes, quiet: bool = False) -> None:
         self.take(name, len(data))
         self.fill(name, data)
 
@@ -55,6 +55,8 @@ class Store:
         self.blobs[name] = (bytes(size), self.now)
 
     def fill(self, name: str, data: bytes) -> None:
+        if name not in self.blobs:
+            raise BlobGone(name)
         self.blobs[name] = (data, self.now)
 
     def read(self, name: str) -> bytes:
@@ -98,13 +100,13 @@ class Client:
     def names(self) -> list[str]:
         return cast("list[str]", self._step(self._store.names))
 
-    def create(self, name: str, data: bytes) -> None:
+    def create(self, name: str, data: bytes, quiet: bool = False) -> None:
         self._step(lambda: self._store.take(name, len(data)))
         self.filling = True
         try:
             self._step(lambda: self._store.fill(name, data))
         except Killed:
-            if self._torn is not None:
+            if self._torn is not None and name in self._store.blobs:
                 kept = data[: len(data) * self._torn // 100]
                 self._store.fill(name, kept + bytes(len(data) - len(kept)))
             raise
@@ -188,7 +190,10 @@ class TwoClients(RuleBasedStateMachine):
         self.clients = {name: Client(self.store) for name in CLIENTS}
         self.running: dict[str, tuple[str, str]] = {}
         self.made: set[str] = set()
-        self.removing: set[str] = set()
+        self.whole: set[str] = set()
+        self.views: dict[str, View] = {}
+        self.removed: set[str] = set()
+        self.haunted: set[str] = set()
         self.counted: Counter[str] = Counter()
         self.perhaps: Counter[str] = Counter()
         self.owners: dict[str, str] = {}
@@ -214,11 +219,22 @@ class TwoClients(RuleBasedStateMachine):
         if self._idle(client):
             self._start(client, "change", id, lambda records: records.change(NetworkBody, id, incremented))
 
-    @rule(client=st.sampled_from(CLIENTS), id=st.sampled_from(IDS))
-    def remove(self, client: str, id: str) -> None:
+    @rule(client=st.sampled_from(CLIENTS))
+    def look(self, client: str) -> None:
+        """Take a view, for a remove that comes later."""
         if self._idle(client):
-            self.removing.add(id)
-            self._start(client, "remove", id, lambda records: records.remove(NetworkBody, id) or True)
+            self._start(client, "look", "", lambda records: records.view())
+
+    @rule(client=st.sampled_from(CLIENTS), id=st.sampled_from(IDS), by_view=st.booleans())
+    def remove(self, client: str, id: str, by_view: bool) -> None:
+        view = self.views.pop(client, None) if by_view else None
+        # A view is of a time at which the record was there.
+        if self._idle(client) and id in self.whole and (view is None or view.generations(NetworkBody, id)):
+            self.haunted -= {id} - self._changing()
+            self._start(client, "remove", id, lambda records: records.remove(NetworkBody, id, view) or True)
+
+    def _changing(self) -> set[str]:
+        return {what for verb, what in self.running.values() if verb == "change"}
 
     @rule(client=st.sampled_from(CLIENTS), what=st.sampled_from(("address/1", "address/2")))
     def claim(self, client: str, what: str) -> None:
@@ -248,9 +264,11 @@ class TwoClients(RuleBasedStateMachine):
     def kill(self, data: st.DataObject, torn: int | None) -> None:
         client = data.draw(st.sampled_from(sorted(self.running)))
         verb, what = self.running.pop(client)
+        self.views.pop(client, None)
         self.clients[client].kill(torn)
         if verb == "change":
             self.perhaps[what] += 1
+            self.haunted.add(what)
         if verb == "claim":
             # Whether the dead one had it is not known; nobody else can get it before it is released.
             self.owners.pop(what, None)
@@ -269,6 +287,12 @@ class TwoClients(RuleBasedStateMachine):
         outcome = self.clients[client].outcome
         if verb == "change" and not isinstance(outcome, BaseException):
             self.counted[what] += 1
+        if verb == "create":
+            self.whole.add(what)
+        if verb == "look":
+            self.views[client] = outcome
+        if verb == "remove":
+            self.removed.add(what)
         if verb == "claim" and outcome is True:
             assert self.owners.get(what, client) == client
             self.owners[what] = client
@@ -287,6 +311,13 @@ class TwoClients(RuleBasedStateMachine):
             count = record.body.mtu or 0
             most = self.counted[record.id] + self.perhaps[record.id] + in_flight[record.id]
             assert self.counted[record.id] <= count <= most
+
+    @invariant()
+    def what_is_removed_stays_away(self) -> None:
+        # A change that goes on takes itself back at its end; one that was killed since the remove began cannot.
+        view = Records(cast(Any, self.store)).view()
+        for id in self.removed - self._changing() - self.haunted:
+            assert view.find(NetworkBody, id) is None
 
     def teardown(self) -> None:
         for client in sorted(self.running, key=lambda client: not self.clients[client].filling):
