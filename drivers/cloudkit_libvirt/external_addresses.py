@@ -97,8 +97,9 @@ def free_floating_ips(records: Records, view: View, port_id: str) -> None:
     """Floating IPs of a port that goes stay, and lead nowhere."""
     for record in view.all(FloatingIpBody):
         if record.body.way is not None and record.body.way.port_id == port_id:
-            records.change(FloatingIpBody, record.id, lambda body: _without_way(body, port_id))
+            records.change(FloatingIpBody, record.id, lambda body: without_way(body, port_id))
 
 
-def _without_way(body: FloatingIpBody, port_id: str) -> FloatingIpBody:
+def without_way(body: FloatingIpBody, port_id: str) -> FloatingIpBody:
+    """The floating IP, if it leads to this port, led nowhere."""
     return replace(body, way=None) if body.way is not None and body.way.port_id == port_id else body

@@ -6,11 +6,12 @@ import uuid
 from dataclasses import replace
 from typing import Any
 
-from cloudkit.errors import Conflict, InvalidRequest
+from cloudkit.errors import Conflict, InvalidRequest, InvalidState
 from cloudkit.types import FloatingIp, FloatingIpSpec, NetworkStatus
 from cloudkit_libvirt import external_addresses
-from cloudkit_libvirt.bodies import PortBody, common_of, now_text
+from cloudkit_libvirt.bodies import Phase, PortBody, ServerBody, common_of, now_text
 from cloudkit_libvirt.collections_base import RecordCollection
+from cloudkit_libvirt.external_addresses import without_way
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.routers import joined
 from cloudkit_libvirt.routing_bodies import FloatingIpBody, RouterBody, Way
@@ -46,6 +47,7 @@ class FloatingIps(RecordCollection[FloatingIpBody, FloatingIp]):
             assert record is not None
             record = self.finish(record, replace(record.body, way=way))
             if way is not None:
+                self._require_lasting(way.port_id)
                 self._context.reconcile()
             return self.value(record)
 
@@ -62,9 +64,11 @@ class FloatingIps(RecordCollection[FloatingIpBody, FloatingIp]):
         way = None
         if port_id is not None:
             way = self._way(self._context.records.view(), port_id, fixed_ip, external_network_id, id)
-        record = self._context.records.change(
-            FloatingIpBody, id, lambda body: replace(body, way=way, updated_at=now_text())
-        )
+        records = self._context.records
+        record = records.change(FloatingIpBody, id, lambda body: replace(body, way=way, updated_at=now_text()))
+        if port_id is not None:
+            with undoing(lambda: records.change(FloatingIpBody, id, lambda body: without_way(body, port_id))):
+                self._require_lasting(port_id)
         self._context.reconcile()
         return self.value(record)
 
@@ -96,6 +100,16 @@ class FloatingIps(RecordCollection[FloatingIpBody, FloatingIp]):
             resource=port_id,
             hint="Create a router with external= and the server's network first.",
         )
+
+    def _require_lasting(self, port_id: str) -> None:
+        """A delete of the port, or of its server, at the same time sees what was written, or this sees the delete."""
+        view = self._context.records.view()
+        port: Record[PortBody] = self._ready(view, PortBody, port_id)
+        server = view.find(ServerBody, port.body.device_id)
+        if server is not None and server.body.phase is Phase.DELETING:
+            raise InvalidState(
+                f"the server {server.body.name!r} is being deleted", driver="libvirt", resource=port_id
+            )
 
     def value(self, record: Record[FloatingIpBody]) -> FloatingIp:
         """The value of a record."""
