@@ -13,7 +13,7 @@ from cloudkit_libvirt import places
 from cloudkit_libvirt.bodies import BackupBody, Phase, Restore, VolumeBody, now_text
 from cloudkit_libvirt.places import Place, backup_place, volume_name, volume_place
 from cloudkit_libvirt.records import Record, View, not_found
-from cloudkit_libvirt.undo import undoing
+from cloudkit_libvirt.undo import insisting, undoing
 from cloudkit_libvirt.volume_copies import VolumeCopies
 from cloudkit_libvirt.volume_sources import GIB
 from cloudkit_libvirt.volume_state import require_state
@@ -48,11 +48,12 @@ class Backups(VolumeCopies[BackupBody, Backup]):
         new = Place(old.pool, volume_name(volume.id, mine.file))
         with undoing(lambda: self._give_up(volume_id, mine, new)):
             self._ready(self._context.records.view(), BackupBody, id)
+            _clear_away(volume_id, old)
             places.copy(self._context, self.place(backup), new)
             if volume.body.size_gib > backup.body.size_gib and not self._context.simulated:
                 new.pool.resize(new.name, volume.body.size_gib * GIB)
             self._end(volume_id, mine, file=mine.file, bootable=backup.body.bootable, image_id=backup.body.image_id)
-        old.pool.delete(old.name)
+        insisting(lambda: old.pool.delete(old.name))
 
     def place(self, record: Record[BackupBody]) -> Place:
         """Where the bytes are."""
@@ -130,6 +131,13 @@ class Backups(VolumeCopies[BackupBody, Backup]):
             size_gib=body.size_gib,
             metadata=body.metadata,
         )
+
+
+def _clear_away(volume_id: str, current: Place) -> None:
+    """Delete what restores have left of which the client died."""
+    for name in current.pool.names():
+        if name.startswith(volume_name(volume_id)) and name != current.name:
+            current.pool.delete(name)
 
 
 def _restored(view: View) -> frozenset[str]:

@@ -80,8 +80,16 @@ class ServerVerbs(RecordCollection[ServerBody, Server]):
 
     def _begin(self, record: Record[ServerBody], step: Step, **fields: Any) -> Record[ServerBody]:
         """Note what is done to a server from now on; raises Busy where another client was faster."""
-        body = replace(record.body, step=step, updated_at=now_text(), **fields)
-        return self._context.records.replace(record, body)
+
+        def alter(body: ServerBody) -> ServerBody:
+            if body != record.body:
+                raise Busy(
+                    f"another client has changed the server {body.name!r}", driver="libvirt", resource=record.id
+                )
+            return replace(body, step=step, updated_at=now_text(), **fields)
+
+        # Waits for an own note of which the answer was lost.
+        return self._context.records.change(ServerBody, record.id, alter)
 
     def _end(self, id: str, step: Step, after: Step | None, **fields: Any) -> None:
         """Note that a step has ended; raises Busy where another client has taken it up meanwhile."""

@@ -30,7 +30,9 @@ from specs import (
 from cloudkit.driver import EVERYTHING
 from cloudkit.errors import Busy, InvalidState
 from cloudkit.types import BackupSpec, FloatingIpSpec, Nic, RouterSpec, ServerGroupSpec, ServerStatus, SnapshotSpec
+from cloudkit_libvirt import records
 from cloudkit_libvirt.blobs import MemoryBlobs
+from cloudkit_libvirt.bodies import ServerBody
 from cloudkit_libvirt.domains import Domains
 from cloudkit_libvirt.driver import RoutedNetworkService
 from cloudkit_libvirt.pool import Pool
@@ -212,6 +214,35 @@ def test_killed_while_deleting(
     make(driver)
     assert until_survived(killer, lambda: delete_all(driver), check) > 10
     assert left() == []
+
+
+def test_a_restore_clears_away_what_a_dead_one_has_left(driver: Any, killer: Killer) -> None:
+    volume = driver.volume.volumes.create(volume_spec())
+    backup = driver.volume.backups.create(BackupSpec(name="b", mark=volume.mark, volume_id=volume.id))
+
+    def files() -> list[str]:
+        return [name for name in driver._context.pool.names() if name.startswith(f"ck-{volume.id}.")]
+
+    def check() -> None:
+        driver.volume.backups.restore(backup.id, volume.id)
+        assert len(files()) == 1
+
+    assert until_survived(killer, lambda: driver.volume.backups.restore(backup.id, volume.id), check) > 5
+    assert len(files()) == 1
+
+
+def test_a_verb_waits_for_its_own_note_of_which_the_answer_was_lost(
+    driver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there as an empty name, which stays until its writer is taken for dead."""
+    monkeypatch.setattr(records, "UNFINISHED_S", 0.2)
+    small = driver.compute.flavors.create(flavor_spec("small"))
+    large = driver.compute.flavors.create(flavor_spec("large", ram_mib=256))
+    server = driver.compute.servers.create(server_spec(driver, small))
+    (record,) = driver._context.records.view().all(ServerBody)
+    driver._context.records._store.create(f"ck1.server.{server.id}.{record.generation + 1}", bytes(10))
+    driver.compute.servers.resize(server.id, large.id)
+    assert driver.compute.servers.get(server.id).flavor_id == large.id
 
 
 class Reshaped:

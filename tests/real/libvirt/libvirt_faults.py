@@ -29,7 +29,7 @@ STEPS: dict[type[Any], tuple[str, ...]] = {
     libvirt.virNetwork: ("create", "destroy", "undefine", "update", "setAutostart"),
 }  # fmt: skip
 
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_IDS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?<=\.volume\.)[0-9a-f]{8}$")
 
 
 class Faults:
@@ -108,5 +108,5 @@ def inventory(bed: LibvirtBed) -> Counter[str]:
                 continue
             records.add(record[1])
             line = record[1]
-        found[re.sub(r"(vnet|virbr|qemu|dnsmasq).*", r"\1", _UUID.sub("ID", line))] += 1
+        found[re.sub(r"(vnet|virbr|qemu|dnsmasq).*", r"\1", _IDS.sub("ID", line))] += 1
     return found
