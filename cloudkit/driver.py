@@ -25,7 +25,7 @@ Rules for every method:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
@@ -649,6 +649,32 @@ class OpenRequest:
     profile: str
 
 
+class HostUpkeep(Protocol):
+    """What ``cloudkit host`` does on the machine that a cloud's servers run on."""
+
+    def install(self, command: Sequence[str]) -> Sequence[str]:
+        """Have the machine keep the cloud alive by itself, over reboots and other programs' changes; idempotent.
+
+        Args:
+            command: what the machine is to run when something has changed; it ends in a call of ``reconcile``.
+
+        Returns:
+            What was written, and what is left for the caller to do, one line each.
+
+        Raises:
+            PermissionDenied: this process may not.
+        """
+        ...
+
+    def uninstall(self) -> Sequence[str]:
+        """Remove exactly that; returns what was removed, one line each. Idempotent."""
+        ...
+
+    def reconcile(self) -> None:
+        """Bring the machine to what the cloud's records say."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class DriverPlugin:
     """What the entry point ``cloudkit.drivers`` names: a driver's data, importable without its dependencies.
@@ -662,6 +688,7 @@ class DriverPlugin:
         host_needs: what it needs of the machine that it is opened on; None for nothing beyond Python.
         examine: what ``cloudkit doctor`` is told of the cloud itself; it changes nothing there, and raises nothing.
             None: the doctor opens the cloud and lists its flavors.
+        host_upkeep: what ``cloudkit host`` does for it; None where nothing has to be kept on a machine.
     """
 
     name: str
@@ -674,6 +701,7 @@ class DriverPlugin:
     story: Mapping[str, Any] = field(default_factory=dict[str, Any])
     host_needs: Callable[[OpenRequest], AnyCollection[Need]] | None = None
     examine: Callable[[OpenRequest], Iterable[Check]] | None = None
+    host_upkeep: Callable[[OpenRequest], HostUpkeep] | None = None
 
 
 def check_declaration(driver: Driver) -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from cloudkit.cli import demo, doctor, endpoints, sweep, token, topology
+from cloudkit.cli import demo, doctor, endpoints, host, sweep, token, topology
 
 INTERRUPTED = 130
 """What shells report for a program that Ctrl-C ended: 128 + SIGINT."""
@@ -15,6 +15,7 @@ _COMMANDS = {
     "demo": (demo, "run the story on a cloud and show each step"),
     "doctor": (doctor, "check whether this machine, or a cloud, can do what is needed"),
     "endpoints": (endpoints, "show the services of an OpenStack cloud and where they are"),
+    "host": (host, "keep a libvirt host's network alive over reboots and other programs' changes"),
     "sweep": (sweep, "list what scopes have left behind, and delete it"),
     "token": (token, "print a token of an OpenStack cloud, for use with curl"),
     "topology": (topology, "show the networks of a cloud, and the routers and servers on them"),

@@ -16,7 +16,7 @@ DEFAULT_TYPE = "default"
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from cloudkit.driver import Driver, OpenRequest
+    from cloudkit.driver import Driver, HostUpkeep, OpenRequest
     from cloudkit.host import Check, Need
 
 
@@ -36,6 +36,12 @@ def _examine(request: OpenRequest) -> Iterable[Check]:
     from cloudkit_libvirt.doctor import examine
 
     return examine(request)
+
+
+def _host_upkeep(request: OpenRequest) -> HostUpkeep:
+    from cloudkit_libvirt.host_upkeep import LibvirtHost
+
+    return LibvirtHost(request)
 
 
 def _virt_type(value: Any) -> str:
@@ -155,6 +161,12 @@ PLUGIN = DriverPlugin(
             parse=_cidr,
             default="172.24.4.0/24",
         ),
+        Option(
+            "resume_servers",
+            "true: a server that was not stopped or suspended starts again when its host has booted",
+            parse=_yes_or_no,
+            default=False,
+        ),
         Option("volume_types", "volume types and their pools, as ssd=fast,archive=slow", _volume_types, {}),
         Option("backup_pool", "name of the pool that holds backups; by default the one that holds all", _other_pool),
         Option("virt_type", "auto, kvm, or qemu for emulation", parse=_virt_type, default="auto"),
@@ -167,4 +179,5 @@ PLUGIN = DriverPlugin(
     story={"user": "root", "image": None},
     host_needs=_host_needs,
     examine=_examine,
+    host_upkeep=_host_upkeep,
 )

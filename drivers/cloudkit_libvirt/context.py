@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
+import libvirt
+
 from cloudkit_libvirt.connection import Connection
 from cloudkit_libvirt.domains import Domains
 from cloudkit_libvirt.hostnet.reconcile import HostNetwork
@@ -28,6 +30,7 @@ class Context:
         live_copies: domain UUID → what threads that copy its disks wait for each other with.
         starts: held while an emulator is started for a create; as many at once as the host has cores.
         read_only: nothing is to be changed.
+        resume_servers: libvirt is to start a server again when the host has booted.
         plug_lock: choosing a disk's name and plugging it in is one step within a process.
     """
 
@@ -45,6 +48,7 @@ class Context:
     hostnet: HostNetwork | None = None
     user_network: bool = False
     read_only: bool = False
+    resume_servers: bool = False
     plug_lock: threading.Lock = field(default_factory=threading.Lock)
     live_copies: dict[str, threading.Lock] = field(default_factory=dict[str, threading.Lock])
 
@@ -52,3 +56,8 @@ class Context:
         """Have the host's network follow the records; where libvirt alone cares for it, there is nothing to do."""
         if self.hostnet is not None:
             self.hostnet.reconcile()
+
+    def set_resumed(self, domain: libvirt.virDomain, resumed: bool) -> None:
+        """Note with libvirt whether a server is to start when the host has booted, where that is wanted at all."""
+        if self.resume_servers:
+            domain.setAutostart(resumed)

@@ -25,6 +25,7 @@ from cloudkit_libvirt.flavors import Flavors
 from cloudkit_libvirt.floating_ips import FloatingIps
 from cloudkit_libvirt.guest_servers import GuestServers
 from cloudkit_libvirt.hostnet.host import find_host
+from cloudkit_libvirt.hostnet.installation import Installation
 from cloudkit_libvirt.hostnet.reconcile import HostNetwork
 from cloudkit_libvirt.hypervisors import TEST
 from cloudkit_libvirt.key_pairs import KeyPairs
@@ -378,9 +379,12 @@ def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context
         simulated=simulated,
         starts=threading.BoundedSemaphore(max(1, virt.getInfo()[2])),
         max_image_bytes=options["max_image_gib"] << 30,
-        hostnet=None if host is None else HostNetwork(host, connection, records, cloud_id),
+        hostnet=None
+        if host is None
+        else HostNetwork(host, connection, records, cloud_id, Installation() if connection.host is None else None),
         user_network=user_network,
         read_only=read_only,
+        resume_servers=options["resume_servers"],
     )
     if simulated:
         images.add_preset(context)

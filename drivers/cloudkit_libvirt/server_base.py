@@ -114,6 +114,7 @@ class ServerVerbs(RecordCollection[ServerBody, Server]):
             domain.managedSaveRemove()
         self._wipe_secret(id)
         domain.create()
+        self._context.set_resumed(domain, True)
 
     def _press_power_button(self, domain: libvirt.virDomain) -> None:
         if self._context.simulated:

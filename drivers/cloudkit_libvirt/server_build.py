@@ -172,6 +172,7 @@ class Builder:
         # More at once than there are cores would all be slower, and their guests' boots run into time-outs.
         with self._context.starts:
             domain.create()
+        self._context.set_resumed(domain, True)
         return replace(
             body,
             host_key=host_key.fingerprint if host_key else None,

@@ -73,6 +73,7 @@ class Servers(Resizing, Rebuilding, Rescuing):
     def stop(self, id: str, hard: bool) -> None:
         """Press the power button, or cut the power; a guest that is in ERROR hears no button."""
         _, domain = self._fitting(id, "stop", S.ACTIVE, S.ERROR)
+        self._context.set_resumed(domain, False)
         if hard or not self._is_running(domain):
             self._turn_off(domain)
         else:
@@ -107,11 +108,15 @@ class Servers(Resizing, Rebuilding, Rescuing):
 
     def suspend(self, id: str) -> None:
         """Save the memory on the host's disk and power off."""
-        self._fitting(id, "suspend", S.ACTIVE)[1].managedSave()
+        _, domain = self._fitting(id, "suspend", S.ACTIVE)
+        self._context.set_resumed(domain, False)
+        domain.managedSave()
 
     def resume(self, id: str) -> None:
         """Go on from the saved memory."""
-        self._fitting(id, "resume", S.SUSPENDED)[1].create()
+        _, domain = self._fitting(id, "resume", S.SUSPENDED)
+        domain.create()
+        self._context.set_resumed(domain, True)
 
     # -- parts
 

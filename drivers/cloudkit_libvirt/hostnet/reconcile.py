@@ -5,18 +5,29 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import libvirt
 
 from cloudkit_libvirt.connection import Connection
 from cloudkit_libvirt.hostnet.host import Host
+from cloudkit_libvirt.hostnet.installation import Installation
 from cloudkit_libvirt.hostnet.rules import render
-from cloudkit_libvirt.hostnet.topology import External, Segment, Topology
+from cloudkit_libvirt.hostnet.topology import Topology
 from cloudkit_libvirt.hostnet.wanted import wanted
 from cloudkit_libvirt.records import Records
 
 _log = logging.getLogger("cloudkit.libvirt")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A device that is there: the bridge that it is in, and its single addresses; a network's own has its prefix."""
+
+    master: str | None
+    addresses: frozenset[str]
 
 
 class HostNetwork:
@@ -26,9 +37,17 @@ class HostNetwork:
     same time the later may have read the older records; so each looks again when it has written.
     """
 
-    def __init__(self, host: Host, connection: Connection, records: Records, cloud_id: str) -> None:
-        """Nothing happens before the first ``reconcile``."""
+    def __init__(
+        self,
+        host: Host,
+        connection: Connection,
+        records: Records,
+        cloud_id: str,
+        installation: Installation | None = None,
+    ) -> None:
+        """Nothing happens before the first ``reconcile``; ``installation`` is told what its hooks restore."""
         self._host = host
+        self._installation = installation
         self._connection = connection
         self._records = records
         self._cloud_id = cloud_id
@@ -66,42 +85,23 @@ class HostNetwork:
         return wanted(self._records.view(), self._cloud_id)
 
     def _apply(self, topology: Topology) -> None:
-        self._host.run(["nft", "-f", "-"], input=render(topology))
-        if not topology.segments and not topology.externals:
+        rules = render(topology)
+        if self._installation is not None:
+            self._installation.keep(rules, _batch(_all_changes(topology)))
+        self._host.run(["nft", "-f", "-"], input=rules)
+        if not topology.bridges:
             return
         links = self._links()
-        lines = self._bridge_changes(topology, links)
-        lines += _address_changes(topology, links)
-        if lines:
-            # A device that went meanwhile is the next reconcile's; the others must not wait for it.
-            self._host.run(["ip", "-force", "-batch", "-"], input="\n".join(lines) + "\n")
-
-    def _links(self) -> dict[str, set[str]]:
-        """The devices that there are, and the single addresses of each: of ours, a network's own has its prefix."""
-        links = cast("list[dict[str, Any]]", json.loads(self._host.run(["ip", "-json", "address", "show"])))
-        return {
-            link["ifname"]: {
-                item["local"] for item in link["addr_info"] if item["family"] == "inet" and item["prefixlen"] == 32
-            }
-            for link in links
-        }
-
-    def _bridge_changes(self, topology: Topology, links: dict[str, set[str]]) -> list[str]:
-        changes: list[str] = []
-        parts: list[Segment | External] = [*topology.segments, *topology.externals]
-        for part in parts:
+        for part in topology.bridges:
             if part.bridge not in links and self._start(part.network):
-                links[part.bridge] = set()
-                changes += (
-                    f"link set dev {guest.tap} master {part.bridge}"
-                    for guest in topology.guests
-                    if guest.bridge == part.bridge and guest.tap in links
-                )
-        return changes + [
-            f"link set dev {segment.bridge} type bridge nf_call_iptables 1 nf_call_ip6tables 1"
-            for segment in topology.segments
-            if segment.bridge in links
-        ]
+                links[part.bridge] = Link(None, frozenset())
+        if lines := list(_changes(topology, links)):
+            # A device that went meanwhile is the next reconcile's; the others must not wait for it.
+            self._host.run(["ip", "-force", "-batch", "-"], input=_batch(lines))
+
+    def _links(self) -> dict[str, Link]:
+        links = cast("list[dict[str, Any]]", json.loads(self._host.run(["ip", "-json", "address", "show"])))
+        return {link["ifname"]: _link(link) for link in links}
 
     def _start(self, name: str) -> bool:
         """Have libvirt make a network's bridge again; whether there is such a network."""
@@ -117,11 +117,32 @@ class HostNetwork:
         return True
 
 
-def _address_changes(topology: Topology, links: dict[str, set[str]]) -> list[str]:
-    changes: list[str] = []
+def _link(data: Mapping[str, Any]) -> Link:
+    single = (item for item in data["addr_info"] if item["family"] == "inet" and item["prefixlen"] == 32)
+    return Link(data.get("master"), frozenset(item["local"] for item in single))
+
+
+def _batch(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _all_changes(topology: Topology) -> Iterator[str]:
+    """What makes fresh devices as they should be."""
+    devices = {part.bridge for part in topology.bridges}
+    devices.update(guest.tap for guest in topology.guests)
+    return _changes(topology, dict.fromkeys(devices, Link(None, frozenset())))
+
+
+def _changes(topology: Topology, links: Mapping[str, Link]) -> Iterator[str]:
+    for segment in topology.segments:
+        if segment.bridge in links:
+            yield f"link set dev {segment.bridge} type bridge nf_call_iptables 1 nf_call_ip6tables 1"
+    for guest in topology.guests:
+        # Who starts a network again, as by virsh, has its guests left outside.
+        if guest.tap in links and guest.bridge in links and links[guest.tap].master != guest.bridge:
+            yield f"link set dev {guest.tap} master {guest.bridge}"
     for external in topology.externals:
         if external.bridge in links:
-            have, want = links[external.bridge], set(external.addresses)
-            changes += (f"address del {ip}/32 dev {external.bridge}" for ip in sorted(have - want))
-            changes += (f"address add {ip}/32 dev {external.bridge}" for ip in sorted(want - have))
-    return changes
+            have, want = links[external.bridge].addresses, set(external.addresses)
+            yield from (f"address del {ip}/32 dev {external.bridge}" for ip in sorted(have - want))
+            yield from (f"address add {ip}/32 dev {external.bridge}" for ip in sorted(want - have))

@@ -72,3 +72,8 @@ class Topology:
     externals: tuple[External, ...] = ()
     translations: tuple[Translation, ...] = ()
     sources: tuple[tuple[IPv4Network, str], ...] = ()
+
+    @property
+    def bridges(self) -> tuple[Segment | External, ...]:
+        """All that has one."""
+        return (*self.segments, *self.externals)

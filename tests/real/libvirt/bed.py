@@ -11,6 +11,7 @@ collide with a test's; files and sockets live below one folder, which has the sa
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
@@ -54,6 +55,9 @@ security_driver = "none"
 stdio_handler = "file"
 cgroup_controllers = []
 """
+
+_running: list[object] = []
+"""What a reboot has started: it ends with the bed, and not with the test."""
 
 IPTABLES_TABLES = {"filter", "nat", "mangle", "raw"}
 IPTABLES_CHAINS = {"INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"}
@@ -216,8 +220,26 @@ class LibvirtBed:
         texts = [path.read_text(errors="replace") for path in sorted((self.folder / "log").glob("*.log"))]
         return "".join(texts)[-size:]
 
+    def reboot(self) -> None:
+        """Switch the host off and on: what is on its disk stays. This thread comes along into the new network."""
+        self._switch_off()
+        shutil.rmtree(self.folder / "run")
+        (self.folder / "run").mkdir()
+        self._start_namespaces()
+        _running.append(self._outer)
+        with open(f"/run/netns/{self.netns}") as network:
+            enter_network(network.fileno())
+        self.start_libvirtd()
+
     def stop(self) -> None:
         """Remove the bed: processes, network namespace, mounts, folder. Harmless when it is gone already."""
+        self._switch_off()
+        for mount_point in reversed(_mounts_below(self.folder)):
+            tool("umount", "--lazy", mount_point)
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def _switch_off(self) -> None:
         init = self._marker().get("init")
         if init is not None:
             Process(**init).kill()
@@ -226,10 +248,6 @@ class LibvirtBed:
             self._outer.wait()
         if Path(f"/run/netns/{self.netns}").exists():
             tool("ip", "netns", "delete", self.netns)
-        for mount_point in reversed(_mounts_below(self.folder)):
-            tool("umount", "--lazy", mount_point)
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
 
     # -- how it is made
 
@@ -255,7 +273,7 @@ class LibvirtBed:
     def _lay_out(self) -> None:
         # QEMU of other users than root must get through to sockets and disks.
         self.folder.chmod(0o755)
-        for name in ("etc/qemu", "lib", "cache", "log", "run", "pool"):
+        for name in ("etc/qemu", "etc/hooks", "lib", "cache", "log", "run", "pool", "kept", "modules"):
             (self.folder / name).mkdir(parents=True)
         filters = Path("/etc/libvirt/nwfilter")
         if filters.exists():
@@ -337,6 +355,14 @@ def remove_stale(parent: Path = PARENT) -> None:
         alive = Process(**owner).alive if owner else start_time(pid) is not None
         if not alive:
             bed.stop()
+
+
+def enter_network(namespace: int) -> None:
+    """Bring the calling thread into a network namespace."""
+    # os.setns came with Python 3.12.
+    clone_newnet = 0x40000000
+    if ctypes.CDLL(None, use_errno=True).setns(namespace, clone_newnet) != 0:
+        raise OSError(ctypes.get_errno(), "setns failed")
 
 
 def _mounts_below(folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from bare_driver import current_bed, guest_path, open_driver
 from bed import HERE, LibvirtBed
+from guarded_server import Guarded, guarded_server
 from saved_guest import NAME, Guest, SavedGuest, connect, deleting_all
 
 import cloudkit
@@ -21,6 +22,7 @@ from cloudkit import Cloud
 
 PROFILE = "bed"
 ROUTED = "routed"
+RESUMED = "resumed"
 EXTERNAL_CIDR = "172.24.4.0/24"
 
 # See run.py: the administrator runs all but what the ordinary user does.
@@ -67,6 +69,13 @@ def routed(profile: str) -> Generator[Cloud]:
         yield cloud
 
 
+@pytest.fixture
+def guarded(routed: Cloud, tmp_path: Path) -> Generator[Guarded]:
+    """A server behind a router, a floating IP and filters."""
+    with guarded_server(routed, tmp_path) as guarded:
+        yield guarded
+
+
 @pytest.fixture(scope="session")
 def saved_guest(tmp_path_factory: pytest.TempPathFactory) -> SavedGuest:
     return SavedGuest(current_bed(), tmp_path_factory.mktemp("saved-guest"))
@@ -102,4 +111,9 @@ host_network = "on"
 [clouds.{ROUTED}.story]
 image = {text(os.fspath(guest_path()))}
 external_network = "public"
+
+[clouds.{RESUMED}]
+{common}
+host_network = "on"
+resume_servers = true
 """

@@ -18,6 +18,8 @@ PRIVATE_FOLDERS = {
     "lib": "/var/lib/libvirt",
     "cache": "/var/cache/libvirt",
     "log": "/var/log/libvirt",
+    "kept": "/var/lib/cloudkit",
+    "modules": "/etc/modules-load.d",
 }
 
 
