@@ -23,6 +23,9 @@ from cloudkit_libvirt.blobs import BlobGone, BlobStore, PoolBlobs
 from cloudkit_libvirt.bodies import Body
 from cloudkit_libvirt.connection import Connection
 from cloudkit_libvirt.events import ensure_event_loop
+from cloudkit_libvirt.hostnet.installation import Installation
+from cloudkit_libvirt.hostnet.installation_check import host_install
+from cloudkit_libvirt.needs import host_needs
 from cloudkit_libvirt.pool import Pool
 from cloudkit_libvirt.record_bytes import Damaged, Unfinished, decode
 from cloudkit_libvirt.virt_type import judge
@@ -58,6 +61,8 @@ def examine(request: OpenRequest) -> Iterator[Check]:
         return
     try:
         yield from _of_host(virt, uri, request.options)
+        if Need.LIBVIRT_SYSTEM in host_needs(request):
+            yield host_install(Installation(), request.profile)
     except libvirt.libvirtError as error:
         yield _lost(error)
     finally:

@@ -10,6 +10,8 @@ from cloudkit_libvirt.bodies import Forward, SubnetBody
 from cloudkit_libvirt.xml_tree import Element, node
 
 _DNSMASQ = "http://libvirt.org/schemas/network/dnsmasq/1.0"
+TAP = "ckt"
+"""How the names of ports' devices begin."""
 METADATA = "urn:cloudkit:network:1"
 ET.register_namespace("dnsmasq", _DNSMASQ)
 ET.register_namespace("cloudkit", METADATA)
@@ -27,7 +29,7 @@ def bridge_name(network_id: str) -> str:
 
 def tap_name(port_id: str) -> str:
     """The name of a port's device on the host."""
-    return f"ckt{port_id.replace('-', '')[:12]}"
+    return f"{TAP}{port_id.replace('-', '')[:12]}"
 
 
 def host(mac: str, ip: str) -> Element:

@@ -62,14 +62,23 @@ class Installation:
         self._modules = root / "etc/modules-load.d/cloudkit.conf"
 
     @property
-    def is_there(self) -> bool:
-        """Whether all of it is there and ours."""
-        return all(_is_ours(path) for path in self.files) and self.folder.is_dir()
-
-    @property
     def files(self) -> tuple[Path, ...]:
         """What it consists of, beside the folder."""
         return (*(self._hooks / f"{name}.d/cloudkit" for name in HOOKS), self._modules)
+
+    @property
+    def missing(self) -> list[Path]:
+        """What is not there, or not ours."""
+        return [path for path in self.files if not _is_ours(path)]
+
+    @property
+    def complaint(self) -> str:
+        """The last line that the command printed when it ran last, if it printed any and this process may read it."""
+        try:
+            lines = self.log.read_text(errors="replace").split("\n")
+        except OSError:
+            return ""
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def install(self, command: Sequence[str]) -> None:
         """Write all; ``command`` is what the hooks start. Before ``keep`` was called they restore nothing.

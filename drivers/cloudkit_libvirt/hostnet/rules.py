@@ -19,6 +19,7 @@ from ipaddress import IPv4Address, ip_network
 
 from cloudkit.types import SecurityGroupRule
 from cloudkit_libvirt.hostnet.topology import Group, Guest, Segment, Topology
+from cloudkit_libvirt.network_xml import TAP
 
 TABLE = "cloudkit"
 REMOVE = "".join(f"table {family} {TABLE}\ndelete table {family} {TABLE}\n" for family in ("inet", "bridge"))
@@ -303,9 +304,6 @@ def _hooks(topology: Topology, ours: Devices) -> Iterator[str]:
 
 
 def _ethernet(guests: Sequence[Guest]) -> Iterator[str]:
-    if not guests:
-        return
-    taps = Devices(guest.tap for guest in guests)
     macs = (f"{_device(guest.tap)} . {_mac(guest.mac)}" for guest in guests)
     ips = (f"{_device(guest.tap)} . {_address(guest.ip)}" for guest in guests if guest.ip)
     yield from _named("set", "macs", "ifname . ether_addr", macs)
@@ -320,8 +318,9 @@ def _ethernet(guests: Sequence[Guest]) -> Iterator[str]:
         "ether type ip ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept",
         "drop",
     )
+    # All that have such a name: who is not known here sends nothing.
     yield from _chain(
-        "prerouting", "type filter hook prerouting priority -300; policy accept;", f"iifname {taps} goto guest"
+        "prerouting", "type filter hook prerouting priority -300; policy accept;", f'iifname "{TAP}*" goto guest'
     )
 
 

@@ -15,9 +15,11 @@ import pytest
 
 from cloudkit.driver import OpenRequest
 from cloudkit.errors import AlreadyExists, CloudError, ConfigError, PermissionDenied, Unsupported
+from cloudkit.host import Level
 from cloudkit_libvirt import PLUGIN
 from cloudkit_libvirt.host_upkeep import LibvirtHost
 from cloudkit_libvirt.hostnet.installation import HOOKS, Installation
+from cloudkit_libvirt.hostnet.installation_check import host_install
 
 GUEST = "ck-0f0f0f0f-aaaa-4bbb-8ccc-ffffffffffff"
 
@@ -37,9 +39,9 @@ def tree(root: Path) -> dict[str, str]:
 
 def test_it_is_there_once_it_was_installed_and_leaves_nothing(root: Path) -> None:
     before, installation = tree(root), Installation(root)
-    assert not installation.is_there
+    assert installation.missing == list(installation.files)
     installation.install(["true"])
-    assert installation.is_there
+    assert installation.missing == []
     once = tree(root)
     installation.install(["true"])
     assert tree(root) == once
@@ -76,6 +78,22 @@ def test_what_others_have_written_stays(root: Path, name: str) -> None:
         installation.install(["true"])
     assert installation.uninstall() == []
     assert tree(root) == before
+
+
+def test_what_the_doctor_is_told(root: Path) -> None:
+    installation = Installation(root)
+    check = host_install(installation, "lab")
+    assert (check.level, check.details["installed"]) == (Level.INFO, False)
+    assert "cloudkit host install --cloud lab" in check.hint
+    installation.install(["true"])
+    assert host_install(installation, "lab").level is Level.OK
+    installation.log.write_text("Traceback …\ncloudkit: no libvirt\n\n")
+    check = host_install(installation, "lab")
+    assert (check.level, check.details["complaint"]) == (Level.WARN, "cloudkit: no libvirt")
+    assert str(installation.log) in check.hint
+    installation.files[0].unlink()
+    check = host_install(installation, "lab")
+    assert (check.level, check.details["missing"]) == (Level.WARN, [str(installation.files[0])])
 
 
 class Hook:

@@ -96,6 +96,13 @@ def test_a_guest_without_groups_gets_nothing() -> None:
     assert chain(script, "groups_0_out") == ["drop"]
 
 
+def test_who_is_not_known_sends_nothing() -> None:
+    script = render(replace(SMALL, guests=()))
+    assert chain(script, "prerouting")[-1] == 'iifname "ckt*" goto guest'
+    assert chain(script, "guest")[0] == "iifname . ether saddr != @macs drop"
+    assert chain(script, "guest")[-1] == "drop"
+
+
 def test_a_network_without_a_router_has_a_way_to_itself_only() -> None:
     alone = Segment(network="ck-b", bridge="ckb", cidr=IPv4Network("10.2.0.0/24"))
     script = render(replace(SMALL, segments=(*SMALL.segments, alone)))
