@@ -18,8 +18,9 @@ import libvirt
 from cloudkit.errors import Closed, InvalidRequest, NotFound, Unavailable
 from cloudkit.types import Endpoint, Kind
 from cloudkit_libvirt.errors import code_of, is_pool_busy, is_unreachable, silent
-from cloudkit_libvirt.events import Changes, ensure_event_loop
+from cloudkit_libvirt.events import Changes
 from cloudkit_libvirt.hypervisors import refuse_hypervisor
+from cloudkit_libvirt.opening import Attempt, opened, optional
 from cloudkit_libvirt.patience import PATIENCE_S, is_patient
 from cloudkit_libvirt.read_only import refused
 from cloudkit_libvirt.uri import endpoint, is_session
@@ -27,10 +28,6 @@ from cloudkit_libvirt.xml_tree import node, parse, to_text
 
 _log = logging.getLogger("cloudkit.libvirt")
 
-KEEPALIVE_INTERVAL_S = 5
-KEEPALIVE_COUNT = 3
-"""A daemon that hangs is given up when it has not answered so many questions, one each KEEPALIVE_INTERVAL_S."""
-OPEN_TIMEOUT_S = 30.0
 _RETRY_S = 0.1
 
 
@@ -75,7 +72,7 @@ class Connection:
         self._read_only = read_only
         self._lock = threading.Lock()
         self._session: _Session | None = None
-        self._attempt: Future[_Session] | None = None
+        self._attempt: Attempt[_Session] | None = None
         self._lost_at: float | None = None
         self._closed = False
 
@@ -178,14 +175,13 @@ class Connection:
     def _open_in_time(self) -> _Session:
         """Open; raises Unavailable where libvirt accepts the connection and then says nothing.
 
-        libvirt itself would wait for ever. The attempt goes on, and whoever asks next gets what comes of it.
+        The attempt goes on, and whoever asks next gets what comes of it.
         """
         if self._attempt is None:
-            attempt: Future[_Session] = Future()
-            threading.Thread(target=self._try, args=(attempt,), name="cloudkit-libvirt-open", daemon=True).start()
-            self._attempt = attempt
+            self._attempt = Attempt(self._open)
+            self._attempt.add_done_callback(self._close_if_late)
         try:
-            session = self._attempt.result(OPEN_TIMEOUT_S)
+            session = self._attempt.in_time()
         except TimeoutError:
             raise silent() from None
         except BaseException:
@@ -195,27 +191,19 @@ class Connection:
         self._attempt = None
         return session
 
-    def _try(self, attempt: Future[_Session]) -> None:
-        try:
-            session = self._open()
-        except BaseException as error:
-            attempt.set_exception(error)
-        else:
-            attempt.set_result(session)
-            if self._closed:
-                session.close()
+    def _close_if_late(self, attempt: Future[_Session]) -> None:
+        if self._closed and attempt.exception() is None:
+            attempt.result().close()
 
     def _may_come_back(self) -> bool:
         lost_at = self._lost_at
         return is_patient() and lost_at is not None and time.monotonic() < lost_at + PATIENCE_S
 
     def _open(self) -> _Session:
-        ensure_event_loop()
-        virt = libvirt.open(self.uri)
+        virt = opened(self.uri)
         try:
             refuse_hypervisor(virt.getType())
             pool = self._open_pool(virt)
-            _optional(lambda: virt.setKeepAlive(KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT))
             endings = self._listen(virt)
         except BaseException:
             virt.close()
@@ -314,10 +302,10 @@ class Connection:
         )
         endings: list[Callable[[], object]] = []
         for register, deregister, event, kinds in wanted:
-            number = _optional(partial(register, None, event, tell(*kinds), None))
+            number = optional(partial(register, None, event, tell(*kinds), None))
             if number is not None:
                 endings.append(partial(deregister, number))
-        _optional(lambda: virt.registerCloseCallback(tell(*Kind), None))
+        optional(lambda: virt.registerCloseCallback(tell(*Kind), None))
         endings.append(virt.unregisterCloseCallback)
         return tuple(endings)
 
@@ -325,13 +313,3 @@ class Connection:
 def folder_of(pool: libvirt.virStoragePool) -> str:
     """Where a pool's files are, on libvirt's host."""
     return parse(pool.XMLDesc()).findtext("target/path") or ""
-
-
-def _optional(call: Callable[[], Any]) -> Any:
-    """What the call gives, or None where the hypervisor's driver does not have it."""
-    try:
-        return call()
-    except libvirt.libvirtError as error:
-        if code_of(error) != libvirt.VIR_ERR_NO_SUPPORT:
-            raise
-        return None

@@ -6,9 +6,7 @@ It only looks: a pool that is not there yet is not made.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import Future
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,22 +14,22 @@ import libvirt  # pyright: ignore[reportMissingTypeStubs]
 
 from cloudkit._schema import SchemaError, from_data
 from cloudkit.driver import OpenRequest
+from cloudkit.errors import ConfigError
 from cloudkit.host import Check, Level, Need
 from cloudkit.host.report import Detail
 from cloudkit_libvirt import bodies, errors, routing_bodies
 from cloudkit_libvirt.blobs import BlobGone, BlobStore, PoolBlobs
 from cloudkit_libvirt.bodies import Body
 from cloudkit_libvirt.connection import Connection
-from cloudkit_libvirt.events import ensure_event_loop
 from cloudkit_libvirt.hostnet.installation import Installation
 from cloudkit_libvirt.hostnet.installation_check import host_install
 from cloudkit_libvirt.needs import host_needs
+from cloudkit_libvirt.opening import Attempt, opened
 from cloudkit_libvirt.pool import Pool
 from cloudkit_libvirt.record_bytes import Damaged, Unfinished, decode
+from cloudkit_libvirt.ssh_transport import remove_command, with_ssh_command
 from cloudkit_libvirt.virt_type import judge
 from cloudkit_libvirt.xml_tree import parse
-
-OPEN_TIMEOUT_S = 30.0
 
 _NEEDED = (Need.CLOUD,)
 _HANGS_HINT = "Its daemon hangs: `sudo systemctl restart libvirtd` ends that; servers go on running meanwhile."
@@ -49,9 +47,20 @@ def examine(request: OpenRequest) -> Iterator[Check]:
     if not uri:
         yield _no_connection("", "the profile does not say where libvirt is", 'Set uri = "qemu:///system" in it.')
         return
-    ensure_event_loop()
     try:
-        virt = _open(uri)
+        with_command = with_ssh_command(uri)
+    except ConfigError as error:
+        yield _no_connection(uri, error.message, error.hint)
+        return
+    try:
+        yield from _of_uri(with_command, request)
+    finally:
+        remove_command(with_command)
+
+
+def _of_uri(uri: str, request: OpenRequest) -> Iterator[Check]:
+    try:
+        virt = Attempt(lambda: opened(uri)).in_time()
     except TimeoutError:
         yield _no_connection(uri, f"{_shown(uri)} accepts a connection and does not answer", _HANGS_HINT)
         return
@@ -67,20 +76,6 @@ def examine(request: OpenRequest) -> Iterator[Check]:
         yield _lost(error)
     finally:
         virt.close()
-
-
-def _open(uri: str) -> Any:
-    """Connect; raises TimeoutError where libvirt itself would wait for ever."""
-    attempt: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            attempt.set_result(libvirt.open(uri))
-        except BaseException as error:
-            attempt.set_exception(error)
-
-    threading.Thread(target=run, name="cloudkit-doctor-open", daemon=True).start()
-    return attempt.result(OPEN_TIMEOUT_S)
 
 
 def _no_connection(uri: str, summary: str, hint: str) -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import tempfile
 from pathlib import Path
@@ -15,7 +16,7 @@ from cloudkit.driver import OpenRequest
 from cloudkit.host import Check, Level, Need
 from cloudkit.host.kvm import Decision, Missing
 from cloudkit.types import FlavorSpec
-from cloudkit_libvirt import PLUGIN, doctor
+from cloudkit_libvirt import PLUGIN, doctor, opening
 from cloudkit_libvirt.blobs import MemoryBlobs
 from cloudkit_libvirt.record_bytes import encode
 
@@ -74,7 +75,7 @@ def test_a_libvirt_that_does_not_answer(tmp_path: Path, capfd: pytest.CaptureFix
 
 
 def test_a_libvirt_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "OPEN_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(opening, "OPEN_TIMEOUT_S", 0.2)
     # The path of a Unix socket has at most 107 characters.
     with tempfile.TemporaryDirectory(dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as server:
         server.bind(f"{folder}/s")
@@ -83,6 +84,29 @@ def test_a_libvirt_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check.level is Level.FAIL
     assert "does not answer" in check.summary
     assert "restart" in check.hint
+
+
+def test_a_remote_libvirt_is_asked_for_as_the_driver_asks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh, scripts = tmp_path / "ssh", tmp_path / "scripts"
+    ssh.write_text(f"#!/bin/sh\necho \"$@\" > {tmp_path}/told\necho 'Permission denied (publickey).' >&2\nexit 255\n")
+    ssh.chmod(0o700)
+    scripts.mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(tempfile, "tempdir", str(scripts))
+    (check,) = look("qemu+ssh://me@host/system").values()
+    assert check.level is Level.FAIL
+    assert "refused the login" in check.summary
+    told = (tmp_path / "told").read_text()
+    assert "ConnectTimeout=" in told
+    assert "BatchMode=yes" in told
+    assert list(scripts.iterdir()) == []
+
+
+def test_a_remote_libvirt_that_is_named_wrongly() -> None:
+    (check,) = look("qemu+ssh://host/system?known_hosts=/k&no_verify=1").values()
+    assert (check.level, check.hint) == (Level.FAIL, "Leave out no_verify.")
 
 
 def test_a_profile_that_names_no_libvirt() -> None:

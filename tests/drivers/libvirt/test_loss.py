@@ -15,6 +15,7 @@ from cloudkit.driver import EVERYTHING
 from cloudkit.errors import Conflict, InvalidState, NotFound, Unavailable
 from cloudkit.types import Attachment, Kind, VolumeStatus
 from cloudkit_libvirt import connection as connection_module
+from cloudkit_libvirt import opening
 from cloudkit_libvirt.bodies import NetworkBody
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.connection import Connection
@@ -275,12 +276,12 @@ def test_a_daemon_that_accepts_and_says_nothing_is_told_and_taken_when_it_speaks
         return open_(uri)
 
     monkeypatch.setattr(libvirt, "open", slow)
-    monkeypatch.setattr(connection_module, "OPEN_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(opening, "OPEN_TIMEOUT_S", 0.05)
     for _ in range(2):
         with pytest.raises(Unavailable, match="does not answer"):
             _ = connection.virt
     speaks.set()
-    monkeypatch.setattr(connection_module, "OPEN_TIMEOUT_S", 30.0)
+    monkeypatch.setattr(opening, "OPEN_TIMEOUT_S", 30.0)
     assert connection.virt.isAlive()
     # The attempt that hung was not made a second time.
     assert len(attempts) == 1

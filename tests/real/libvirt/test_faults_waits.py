@@ -18,7 +18,7 @@ from saved_guest import connect, deleting_all
 from cloudkit import Cloud
 from cloudkit.errors import Unavailable, WaitTimeout
 from cloudkit.types import Kind, Server, ServerStatus
-from cloudkit_libvirt import connection as connection_module
+from cloudkit_libvirt import opening
 
 LONG_S = 120.0
 """Far longer than anything here takes: a wait that only ends by looking again at its deadline fails the test."""
@@ -127,9 +127,9 @@ def test_a_wait_for_a_daemon_that_does_not_come_back_ends_at_its_deadline(
 def test_a_daemon_that_hangs_is_given_up_and_taken_again_when_it_goes_on(
     bed: LibvirtBed, empty: Cloud, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_module, "KEEPALIVE_INTERVAL_S", 1)
-    monkeypatch.setattr(connection_module, "KEEPALIVE_COUNT", 1)
-    monkeypatch.setattr(connection_module, "OPEN_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(opening, "KEEPALIVE_INTERVAL_S", 1)
+    monkeypatch.setattr(opening, "KEEPALIVE_COUNT", 1)
+    monkeypatch.setattr(opening, "OPEN_TIMEOUT_S", 0.5)
     with connect(bed) as cloud:
         driver = cloud._context.driver
         driver.wait_change(Kind.SERVER, 0)
@@ -142,7 +142,7 @@ def test_a_daemon_that_hangs_is_given_up_and_taken_again_when_it_goes_on(
                 cloud.servers.get(server)
         finally:
             os.kill(pid, signal.SIGCONT)
-        monkeypatch.setattr(connection_module, "OPEN_TIMEOUT_S", SOON_S)
+        monkeypatch.setattr(opening, "OPEN_TIMEOUT_S", SOON_S)
         assert cloud.servers.get(server).status is ServerStatus.ACTIVE
 
 
