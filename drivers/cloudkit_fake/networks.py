@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from cloudkit.errors import Conflict, InUse, InvalidRequest
 from cloudkit.types import Kind, Network, NetworkSpec, NetworkStatus, Subnet, SubnetSpec
 from cloudkit_fake.cloud import request
-from cloudkit_fake.collections import FakeCollection, Updatable, not_found
+from cloudkit_fake.collections import FakeCollection, not_found
 from cloudkit_fake.state import State
 
 DEFAULT_MTU = 1500
 
 
-class Networks(Updatable[Network]):
+class Networks(FakeCollection[Network]):
     """Layer-2 networks."""
 
     kind = Kind.NETWORK
@@ -53,6 +53,16 @@ class Networks(Updatable[Network]):
             if subnet.network_id == id:
                 self._state.remove(Kind.SUBNET, subnet.id)
         self._state.remove(Kind.NETWORK, id)
+
+    @request
+    def update(self, id: str, changes: Mapping[str, Any]) -> Network:
+        """Set attributes; raises InUse for what other projects use, and would not see any longer."""
+        network = self._own(id)
+        if not changes.get("shared", True) and not network.external:
+            for port in self._state.all(Kind.PORT):
+                if port.network_id == id and port.project_id != network.project_id:
+                    raise InUse("other projects have ports on the network", driver="fake", resource=id)
+        return self._change(id, **changes)
 
     def sees(self, value: Any) -> bool:
         return bool(value.project_id == self._project_id or value.shared or value.external)

@@ -81,7 +81,9 @@ _WITH_BRIDGES = frozenset(
     {
         "networks.create",
         "networks.create:mtu",
+        "networks.create:shared",
         "networks.create:tags",
+        "networks.update",
         "ports.create",
         "ports.create:mac",
         "subnets.create",

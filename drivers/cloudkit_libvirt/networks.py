@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from cloudkit.errors import InUse
 from cloudkit.types import Network, NetworkSpec, NetworkStatus
-from cloudkit_libvirt.bodies import Body, NetworkBody, Phase, PortBody, SubnetBody, common_of
+from cloudkit_libvirt.bodies import Body, NetworkBody, Phase, PortBody, SubnetBody, common_of, now_text
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.routing_bodies import FloatingIpBody, RouterBody
@@ -65,6 +66,34 @@ class BridgedNetworks(Networks):
         with undoing(lambda: self._context.records.remove(NetworkBody, id)):
             record = self._context.records.create(id, replace(body, phase=Phase.READY))
         return self._network(record, ())
+
+    def update(self, id: str, changes: Mapping[str, Any]) -> Network:
+        """Set name, description, tags, or whether it is shared; raises InUse while other projects use it."""
+        self._own(id)
+        self._context.records.change(NetworkBody, id, lambda body: replace(body, **changes, updated_at=now_text()))
+        if "shared" in changes:
+            self._show_subnets(id)
+            # A port that is made at the same time sees that it may not, or is seen.
+            if self._is_lent(id):
+                self._context.records.change(NetworkBody, id, lambda body: replace(body, shared=True))
+                self._show_subnets(id)
+                raise InUse("other projects have ports on the network", driver="libvirt", resource=id)
+        return self.get(id)
+
+    def _show_subnets(self, id: str) -> None:
+        """Have the projects that see the network see its subnets too."""
+        view = self._context.records.view()
+        shared = view.get(NetworkBody, id).body.public
+        for subnet in view.all(SubnetBody):
+            if subnet.body.network_id == id:
+                self._context.records.change(SubnetBody, subnet.id, lambda body: replace(body, shared=shared))
+
+    def _is_lent(self, id: str) -> bool:
+        """Whether other projects have ports on a network that is not theirs to see any longer."""
+        view = self._context.records.view()
+        network = view.get(NetworkBody, id).body
+        ports = (port.body for port in view.all(PortBody) if port.body.network_id == id)
+        return not network.public and any(port.project_id != network.project_id for port in ports)
 
     def delete(self, id: str) -> None:
         """Delete one with its subnets; raises InUse while it has ports."""

@@ -15,7 +15,7 @@ from cloudkit_libvirt.bodies import Forward, NetworkBody, PortBody, SubnetBody, 
 from cloudkit_libvirt.collections_base import RecordCollection
 from cloudkit_libvirt.errors import code_of
 from cloudkit_libvirt.host_routes import local_routes
-from cloudkit_libvirt.records import Record, View
+from cloudkit_libvirt.records import Record, View, not_found
 from cloudkit_libvirt.undo import undoing
 from cloudkit_libvirt.xml_tree import parse, to_text
 
@@ -47,6 +47,9 @@ class BridgedSubnets(Subnets):
         """Make one, and with it the network in libvirt; raises Conflict for addresses that are in use."""
         view = self._context.records.view()
         network: Record[NetworkBody] = self._ready(view, NetworkBody, spec.network_id)
+        if network.body.project_id != self._project_id:
+            # It is shown to be used, and not to be changed.
+            raise not_found(NetworkBody, spec.network_id)
         body = self._body(spec, network.body)
         record = self._context.records.create(str(uuid.uuid4()), body)
         with undoing(lambda: self._remove(record.id, body)):

@@ -94,7 +94,32 @@ class TestNetworks(Conformance):
         assert [each.network_id for each in lab.server(other, networks=[network]).addresses] == [network.id]
         with pytest.raises(CloudError):
             other.networks.delete(network)
-        assert cloud.networks.get(network).id == network.id
+        with pytest.raises(CloudError):
+            other.subnets.create(lab.name("subnet"), network=network, cidr=lab.cidr())
+        assert cloud.networks.get(network).subnet_ids == network.subnet_ids
+
+    @needs("networks.create:shared", "networks.update", "subnets.create")
+    def test_it_is_shared_later_and_no_longer(self, lab: Lab, cloud: Cloud, other: Cloud) -> None:
+        network = cloud.networks.create(lab.name("network"), cidr=lab.cidr())
+        (subnet_id,) = network.subnet_ids
+        assert other.networks.find(network.name) is None
+        assert cloud.networks.update(network, shared=True).shared
+        assert other.networks.get(network.name).id == network.id
+        assert other.subnets.get(subnet_id).network_id == network.id
+        assert not cloud.networks.update(network, shared=False).shared
+        assert other.networks.find(network.name) is None
+        with pytest.raises(NotFound):
+            other.subnets.get(subnet_id)
+
+    @needs("networks.create:shared", "networks.update", "subnets.create", "ports.create")
+    def test_one_that_others_use_stays_shared(self, lab: Lab, cloud: Cloud, other: Cloud) -> None:
+        network = cloud.networks.create(lab.name("network"), cidr=lab.cidr(), shared=True)
+        port = other.ports.create(lab.name("port"), network=network)
+        with pytest.raises(Conflict):
+            cloud.networks.update(network, shared=False)
+        assert other.networks.get(network.id).shared
+        other.ports.delete(port)
+        assert not cloud.networks.update(network, shared=False).shared
 
     @needs("networks.create:external", "subnets.create")
     def test_an_external_one_is_seen_by_other_projects(self, lab: Lab, cloud: Cloud, other: Cloud) -> None:
