@@ -468,6 +468,7 @@ class Attachment:
         device_hint: where the guest probably shows it, as ``/dev/vdb``; the guest's kernel decides.
         serial: what the disk reports as its serial number, at most 20 characters with virtio: the sure way to
             find it (``/dev/disk/by-id/virtio-<serial>``).
+        id: changes where the cloud plugs the volume in anew, as OpenStack does for ``revert_resize``.
     """
 
     id: str

@@ -13,7 +13,7 @@ from cloudkit_openstack import marks
 from cloudkit_openstack.collection import Narrowing, RestCollection, exactly, with_native
 from cloudkit_openstack.errors import DRIVER, translate
 from cloudkit_openstack.service import Service
-from cloudkit_openstack.wire import Body, created_at, status_of, time_of
+from cloudkit_openstack.wire import WIDEST, Body, created_at, status_of, time_of
 
 PIECE_BYTES = 1 << 20
 PATCH = "application/openstack-images-v2.1-json-patch"
@@ -41,8 +41,8 @@ _HIDDEN = ("os_glance_", "os_hash_", "hw_", marks.PREFIX)
 
 
 def _name(name: str) -> tuple[str, Any] | None:
-    # "in:a,b" would be a list of names.
-    return None if name.startswith("in:") else ("name", name)
+    # "in:a,b" would be a list of names; to a wider character Glance answers 500.
+    return None if name.startswith("in:") or max(name, default="") > WIDEST else ("name", name)
 
 
 class Images(RestCollection[Image]):

@@ -69,7 +69,13 @@ class SecurityGroups(NeutronCollection[SecurityGroup]):
         return map(self._value, bodies)
 
     def _value(self, body: Body) -> SecurityGroup:
-        return SecurityGroup(**self._common(body), rules=tuple(map(_rule, body.get("security_group_rules") or ())))
+        # Neutron shows them in any order.
+        rules = sorted(body.get("security_group_rules") or (), key=_age)
+        return SecurityGroup(**self._common(body), rules=tuple(map(_rule, rules)))
+
+
+def _age(rule: Body) -> tuple[str, str]:
+    return rule.get("created_at") or "", rule["id"]
 
 
 def _rule(body: Body) -> SecurityGroupRule:

@@ -77,6 +77,10 @@ class Servers(RestCollection[Server]):
             query = Query({key: value for key, value in query.filters.items() if key != "status"}, query.all_projects)
         return super()._list_query(query)
 
+    def _sees(self, value: Server) -> bool:
+        # For a moment after its end Nova shows it as it was last.
+        return value.status is not ServerStatus.DELETED and super()._sees(value)
+
     # ---------------------------------------------------------------- life
 
     def create(self, spec: ServerSpec) -> Server:

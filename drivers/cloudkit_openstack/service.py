@@ -20,7 +20,7 @@ from keystoneauth1.session import Session
 
 from cloudkit.errors import CloudError, InvalidRequest, NotFound, Unavailable
 from cloudkit_openstack.errors import DRIVER, of_answer, translate
-from cloudkit_openstack.wire import Body
+from cloudkit_openstack.wire import WIDEST, Body
 
 if TYPE_CHECKING:
     import requests
@@ -64,18 +64,20 @@ class ServiceType:
         versions: lowest and highest version to discover; None where the version's path is known and no
             microversions exist.
         version_path: appended to an endpoint that does not name a version.
+        narrow: it answers 500 to characters of four bytes, which its database does not hold.
     """
 
     catalog: str
     noun: str
     versions: tuple[str, str] | None = None
     version_path: str = ""
+    narrow: bool = False
 
 
 COMPUTE = ServiceType("compute", "compute", ("2.1", "2.latest"))
 IMAGE = ServiceType("image", "image", version_path="v2")
 NETWORK = ServiceType("network", "network", version_path="v2.0")
-VOLUME = ServiceType("block-storage", "volume", ("3.0", "3.latest"))
+VOLUME = ServiceType("block-storage", "volume", ("3.0", "3.latest"), narrow=True)
 
 
 class Service:
@@ -183,6 +185,8 @@ class Service:
             how["microversion"] = self._negotiated(version)
             how["microversion_service_type"] = self.type.catalog
         if body is not None:
+            if self.type.narrow:
+                _refuse_wide(body, self.type.noun)
             how["json"] = body
         if query:
             how["params"] = list(query.items()) if isinstance(query, Mapping) else list(query)
@@ -302,6 +306,17 @@ def _unexpected(noun: str, answer: requests.Response) -> Unavailable:
         fault=f"{answer.status_code}, {len(answer.content)} bytes of {answer.headers.get('Content-Type')}",
         request_id=request_id_of(answer),
     )
+
+
+def _refuse_wide(body: Any, noun: str) -> None:
+    """Raise InvalidRequest for characters that need more than three bytes."""
+    widest = max(msgspec.json.encode(body).decode())
+    if widest > WIDEST:
+        raise InvalidRequest(
+            f"the {noun} service holds no {widest!r}",
+            driver=DRIVER,
+            hint="Characters beyond U+FFFF, as emoji are, need four bytes, and its database has three for each.",
+        )
 
 
 def segment(id: str) -> str:

@@ -17,6 +17,10 @@ NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 """For flavors, key pairs and server groups, whose time of creation Nova does not list."""
 
 
+WIDEST = "\uffff"
+"""The last character that needs three bytes in UTF-8: the older of MySQL's encodings hold no others."""
+
+
 def part(body: Mapping[str, Any], key: str) -> Body:
     """A body within a body; an empty one where there is none."""
     found: Body = body.get(key) or {}

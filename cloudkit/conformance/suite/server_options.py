@@ -286,6 +286,8 @@ class TestBadServers(Conformance):
     def test_a_bad_argument_is_refused_and_nothing_is_made(self, lab: Lab, what: str) -> None:
         assert lab.image
         assert lab.flavor
+        if lab.cloud.supports("servers.create:security_group_ids"):
+            assert lab.login_group
         arguments, expected = BAD_ARGUMENTS[what]
         before = lab.inventory()
         with pytest.raises(expected) as raised:

@@ -81,6 +81,8 @@ def test_a_refusal_is_of_its_kind(what: str) -> None:
         (409, b'{"conflictingRequest": {"code": 409, "message": "Instance x is locked"}}', None,
          cloudkit.InvalidState),
         (409, b'{"conflictingRequest": {"code": 409, "message": "something else"}}', None, cloudkit.Conflict),
+        (400, b'{"badRequest": {"code": 400, "message": "Cannot detach a root device volume"}}', None,
+         cloudkit.InvalidState),
         (409, b'{"NeutronError": {"type": "MacAddressInUse", "message": "Unable to complete operation for network x. '
               b'The mac address y is in use.", "detail": ""}}', None, cloudkit.AlreadyExists),
         (413, b'{"overLimit": {"code": 413, "message": "Too many requests"}}', 7.0, cloudkit.RateLimited),

@@ -14,7 +14,7 @@ from cloud_of_answers import CINDER, GLANCE, NEUTRON, NOVA, PROJECT, SERVER, VOL
 from requests import PreparedRequest
 
 import cloudkit
-from cloudkit import FixedIp, InvalidRequest, Kind, Nic
+from cloudkit import FixedIp, InvalidRequest, Kind, Nic, NotFound
 from cloudkit._keys import parse_public_key
 from cloudkit.types import VALUE_TYPES
 from cloudkit_openstack import marks
@@ -156,6 +156,28 @@ def test_routers_floating_ips_and_groups(cloud: cloudkit.Cloud, rest: Cloud) -> 
         ("egress", 6, None, None),
         ("ingress", 4, "tcp", 22),
     }
+
+
+def test_a_groups_rules_are_in_the_same_order_whenever_they_are_shown(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    rules = recorded("security_groups")["security_group_rules"]
+    groups = [
+        shown(cloud, rest, Kind.SECURITY_GROUP, id=id, security_group_rules=order)
+        for id, order in (("one", rules), ("two", rules[::-1]))
+    ]
+    assert groups[0].rules == groups[1].rules
+    assert {rule.port_min for rule in groups[0].rules} == {None, 22}
+
+
+def test_a_server_that_has_ended_is_not_there(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    with pytest.raises(NotFound):
+        shown(cloud, rest, Kind.SERVER, status="DELETED")
+
+
+def test_cinder_is_not_sent_what_its_database_does_not_hold(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    for text in ({"name": "a🚀"}, {"name": "a", "description": "🚀"}, {"name": "a", "metadata": {"a": "🚀"}}):
+        with pytest.raises(InvalidRequest, match="holds no '🚀'"):
+            cloud.volumes.create(size_gib=1, **text)
+    assert rest.sent == []
 
 
 def test_a_key_pair_has_the_fingerprint_of_its_key(cloud: cloudkit.Cloud, rest: Cloud) -> None:

@@ -77,10 +77,11 @@ def exit_status(work: Callable[[], int]) -> int:
 
 
 def command_of(arguments: Sequence[str], tests: str) -> list[str]:
-    """Return the command after --shell, or pytest on the folder `tests` with the arguments."""
+    """Return the command after --shell, or pytest with the arguments, on all of `tests` if they name none of it."""
     if arguments[:1] == ["--shell"]:
         return [*arguments[1:]] or [os.environ.get("SHELL", "/bin/sh")]
-    return [*PYTEST, tests, *arguments]
+    named = any(argument.startswith(tests) for argument in arguments)
+    return [*PYTEST, *([] if named else [tests]), *arguments]
 
 
 def _await_end(process: subprocess.Popen[bytes]) -> int:
