@@ -2,7 +2,9 @@
 
 libvirt has one interface to all of them and few of its parts on each. Servers, images and volumes are files in a
 storage pool here, and so are the records of them: where libvirt cannot write to storage, or makes no disks of files,
-nothing can be kept. libvirt's documentation ("Hypervisor support") tells which calls each driver has.
+nothing can be kept. libvirt's documentation ("API support matrix") tells which calls each driver has: uploads and
+downloads of volumes are its own storage driver's alone, which VirtualBox and ESX do not use; Xen's driver (libxl) has
+no getAllDomainStats, reset and setMetadata, and its parser drops the aliases of devices.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from cloudkit.errors import Unsupported
 QEMU, TEST = "QEMU", "TEST"
 
 _UNSUPPORTED: Mapping[str, str] = {
-    "Xen": "Xen's guests have neither the console's log file, nor disks that are found again by their names",
+    "Xen": "libvirt has no hard reboot there, no log of a console, and no names by which disks are found again",
     "VBOX": "libvirt can neither write to VirtualBox's storage nor read from it, where the records would be",
     "ESX": "libvirt can neither write to ESX's storage nor read from it, where the records would be",
     "VMware": "libvirt has no storage for VMware's desktop products",
