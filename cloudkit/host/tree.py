@@ -38,8 +38,9 @@ class Tree:
     @property
     def arch(self) -> str:
         """The processor's architecture as the kernel names it: x86_64, aarch64, s390x …"""
-        # The file is there since Linux 6.1.
-        return self.word("proc/sys/kernel/arch") or os.uname().machine
+        # The file is there since Linux 6.1. Programs are looked for by this name.
+        word = self.word("proc/sys/kernel/arch")
+        return word if word.isidentifier() else os.uname().machine
 
     # -- content
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import machines
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cloudkit import host
@@ -48,6 +48,7 @@ WHERE = sorted({path for files in machines.MACHINES.values() for path in files i
 
 @settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(WHERE), st.binary(max_size=80), max_size=12))
+@example({"proc/sys/kernel/arch": b"\1\0\1"})
 def test_any_machine_is_looked_at(garbage: dict[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
