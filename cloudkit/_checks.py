@@ -196,6 +196,42 @@ def pools(value: object, network: IPv4Network | IPv6Network) -> tuple[tuple[str,
     return tuple(found)
 
 
+IPV6_MODES = ("slaac", "dhcpv6-stateless", "dhcpv6-stateful")
+SLAAC_PREFIX = 64
+"""What guests need to make an address of their own (RFC 4862, section 5.5.3, with RFC 2464's 64 bits of a MAC)."""
+
+
+def ipv6_mode(value: object, network: IPv4Network | IPv6Network, dhcp: bool) -> str | None:
+    """How guests get an IPv6 address: SLAAC unless told otherwise; None for IPv4, and where nobody tells them."""
+    if value is not None and value not in IPV6_MODES:
+        wrong("ipv6_mode", f"one of {', '.join(IPV6_MODES)}", value)
+    if network.version == 4 or not dhcp:
+        if value is not None:
+            raise InvalidRequest("ipv6_mode: it is for IPv6 subnets, and not with dhcp=False")
+        return None
+    mode = IPV6_MODES[0] if value is None else str(value)
+    if mode != IPV6_MODES[2] and network.prefixlen != SLAAC_PREFIX:
+        raise InvalidRequest(
+            f"ipv6_mode: guests make addresses of their own in a /{SLAAC_PREFIX} only, and {network} is none",
+            hint="Take a /64; or dhcp=False; or ipv6_mode='dhcpv6-stateful', where it is offered.",
+        )
+    return mode
+
+
+def host_routes(value: object, network: IPv4Network | IPv6Network) -> tuple[tuple[str, str], ...]:
+    """Pairs of a destination and an address that leads there, both of the subnet's IP version."""
+    found: list[tuple[str, str]] = []
+    for item in items(value, "host_routes"):
+        parts = items(item, "host_routes")
+        if len(parts) != 2:
+            wrong("host_routes", "pairs of destination and next hop", item)
+        destination = network_of(parts[0], "host_routes")
+        if destination.version != network.version:
+            wrong("host_routes", f"an IPv{network.version} destination", parts[0])
+        found.append((str(destination), address(parts[1], "host_routes", network.version)))
+    return tuple(found)
+
+
 def native(value: object) -> Mapping[str, Any] | None:
     """What goes to the driver as it is."""
     if value is None or is_mapping(value):

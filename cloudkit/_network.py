@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any, Unpack
 
@@ -43,6 +44,8 @@ class Networks(Collection[Network]):
         gateway_ip: str | None = AUTO,
         dhcp: bool = True,
         allocation_pools: Iterable[tuple[str, str]] = (),
+        ipv6_mode: str | None = None,
+        host_routes: Iterable[tuple[str, str]] = (),
         external: bool = False,
         shared: bool = False,
         mtu: int | None = None,
@@ -54,20 +57,24 @@ class Networks(Collection[Network]):
         """Make one; with ``cidr``, a subnet of the same name on it too.
 
         Args:
-            cidr, dns, gateway_ip, dhcp, allocation_pools: the subnet's; see ``subnets.create``.
+            cidr, dns, gateway_ip, dhcp, allocation_pools, ipv6_mode, host_routes: the subnet's; see
+                ``subnets.create``.
             external: it leads out of the cloud and gives floating IPs (an administrator's right on OpenStack).
             shared: other projects may use it.
         """
         with self._creating(name):
             common = self._common(name, description, native)
+            options = (dns, gateway_ip, dhcp, allocation_pools, ipv6_mode, host_routes)
             subnet = None
             if cidr is not None:
-                self._context.require("subnets.create")
                 # Refused before the network is made.
-                subnet = subnet_fields(cidr, dns, gateway_ip, dhcp, allocation_pools)
-            elif dns or allocation_pools or gateway_ip != AUTO or dhcp is not True:
+                self._context.require("subnets.create")
+                subnet = SubnetSpec(**self._common(name, "", None), network_id="", **subnet_fields(cidr, *options))
+                self._others(Kind.SUBNET)._require_options(subnet)
+            elif options != ((), AUTO, True, (), None, ()):
                 raise InvalidRequest(
-                    "dns, gateway_ip, dhcp and allocation_pools are the subnet's, and no cidr is given",
+                    "dns, gateway_ip, dhcp, allocation_pools, ipv6_mode and host_routes are the subnet's, "
+                    "and no cidr is given",
                     hint="Pass cidr=, as 172.16.1.0/24.",
                 )
             spec = NetworkSpec(
@@ -77,13 +84,11 @@ class Networks(Collection[Network]):
                 mtu=None if mtu is None else checks.integer(mtu, "mtu", 68, MAX_MTU),
                 tags=checks.tags(tags),
             )
-            return self._create(spec, finish=None if subnet is None else self._with_subnet(name, subnet), **how)
+            return self._create(spec, finish=None if subnet is None else self._with_subnet(subnet), **how)
 
-    def _with_subnet(self, name: str, fields: Mapping[str, Any]) -> Callable[[Network], Network]:
+    def _with_subnet(self, spec: SubnetSpec) -> Callable[[Network], Network]:
         def finish(network: Network) -> Network:
-            subnets = self._others(Kind.SUBNET)
-            spec = SubnetSpec(**self._common(name, "", None), network_id=network.id, **fields)
-            subnets._create(spec)
+            self._others(Kind.SUBNET)._create(replace(spec, network_id=network.id))
             return self._fetch(network.id)
 
         return finish
@@ -116,6 +121,8 @@ class Subnets(Collection[Subnet]):
         dns: Iterable[str] = (),
         dhcp: bool = True,
         allocation_pools: Iterable[tuple[str, str]] = (),
+        ipv6_mode: str | None = None,
+        host_routes: Iterable[tuple[str, str]] = (),
         description: str = "",
         native: Mapping[str, Any] | None = None,
         **how: Unpack[Creation],
@@ -124,8 +131,13 @@ class Subnets(Collection[Subnet]):
 
         Args:
             gateway_ip: an address of the subnet, None for no gateway, or "auto" for the first address.
-            dns: addresses of name servers, told to guests by DHCP.
+            dns: addresses of name servers, told to guests by DHCP, or by router advertisements.
             allocation_pools: pairs of first and last address to choose from; empty: all but the gateway.
+            ipv6_mode: how guests get addresses of an IPv6 subnet (Neutron's ``ipv6_address_mode`` and
+                ``ipv6_ra_mode``, both): "slaac", the default, by which an address follows from the prefix, a /64, and
+                the port's MAC; "dhcpv6-stateless", the same, with the rest told by DHCPv6; or "dhcpv6-stateful".
+                With ``dhcp=False`` nobody tells them.
+            host_routes: pairs of a destination, as 10.9.0.0/16, and the address that leads there.
 
         Raises:
             Conflict: it overlaps another subnet of the network.
@@ -134,7 +146,7 @@ class Subnets(Collection[Subnet]):
             spec = SubnetSpec(
                 **self._common(name, description, native),
                 network_id=self._others(Kind.NETWORK).ref_id(network),
-                **subnet_fields(cidr, dns, gateway_ip, dhcp, allocation_pools),
+                **subnet_fields(cidr, dns, gateway_ip, dhcp, allocation_pools, ipv6_mode, host_routes),
             )
             return self._create(spec, **how)
 
@@ -191,7 +203,9 @@ class Ports(Collection[Port]):
         )
 
 
-def subnet_fields(cidr: object, dns: object, gateway_ip: object, dhcp: object, pools: object) -> dict[str, Any]:
+def subnet_fields(
+    cidr: object, dns: object, gateway_ip: object, dhcp: object, pools: object, ipv6_mode: object, host_routes: object
+) -> dict[str, Any]:
     """The checked fields of a SubnetSpec."""
     network = checks.network_of(cidr)
     gateway = gateway_ip
@@ -199,11 +213,14 @@ def subnet_fields(cidr: object, dns: object, gateway_ip: object, dhcp: object, p
         gateway = checks.address(gateway_ip, "gateway_ip", network.version)
         if ip_address(gateway) not in network:
             raise InvalidRequest(f"gateway_ip: {gateway} is not within {network}")
+    with_dhcp = checks.flag(dhcp, "dhcp")
     return {
         "cidr": str(network),
         "ip_version": network.version,
         "gateway_ip": gateway,
-        "dns": tuple(checks.address(server, "dns") for server in checks.items(dns, "dns")),
-        "dhcp": checks.flag(dhcp, "dhcp"),
+        "dns": tuple(checks.address(server, "dns", network.version) for server in checks.items(dns, "dns")),
+        "dhcp": with_dhcp,
         "allocation_pools": checks.pools(pools, network),
+        "ipv6_mode": checks.ipv6_mode(ipv6_mode, network, with_dhcp),
+        "host_routes": checks.host_routes(host_routes, network),
     }

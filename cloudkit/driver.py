@@ -599,6 +599,8 @@ OPTIONS: frozenset[str] = frozenset(
         "ports.create:mac",
         "ports.create:security_group_ids",
         "subnets.create:allocation_pools",
+        "subnets.create:host_routes",
+        "subnets.create:ipv6_mode",
         "floating_ips.create:ip",
         "volumes.create:availability_zone",
         "volumes.create:image_id",

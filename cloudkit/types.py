@@ -372,7 +372,13 @@ class Network(Resource):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet(Resource):
-    """A range of addresses on a network; ``allocation_pools`` are pairs of first and last address."""
+    """A range of addresses on a network.
+
+    Attributes:
+        allocation_pools: pairs of first and last address.
+        ipv6_mode: how guests get IPv6 addresses: ``slaac``, ``dhcpv6-stateless``, ``dhcpv6-stateful``, or None.
+        host_routes: pairs of destination and next hop, told to guests by DHCP.
+    """
 
     kind: ClassVar[Kind] = Kind.SUBNET
 
@@ -383,6 +389,8 @@ class Subnet(Resource):
     dns: tuple[str, ...] = ()
     dhcp: bool = True
     allocation_pools: tuple[tuple[str, str], ...] = ()
+    ipv6_mode: str | None = None
+    host_routes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -711,6 +719,8 @@ class SubnetSpec(Spec):
     dns: tuple[str, ...] = ()
     dhcp: bool = True
     allocation_pools: tuple[tuple[str, str], ...] = ()
+    ipv6_mode: str | None = None
+    host_routes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,8 @@ _ROUTED = frozenset(
         "servers.security_groups",
         "servers.create:security_group_ids",
         "ports.create:security_group_ids",
+        "subnets.create:host_routes",
+        "subnets.create:ipv6_mode",
     }
 )
 # OpenStack has them where the service cinder-backup runs.

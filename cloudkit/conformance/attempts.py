@@ -123,6 +123,14 @@ ATTEMPTS: Mapping[str, tuple[Attempt, ...]] = {
             lab.name(), network=NOBODY, cidr="10.1.1.0/24", allocation_pools=[("10.1.1.7", "10.1.1.9")]
         ),
     ),
+    "subnets.create:host_routes": (
+        lambda cloud, lab: cloud.subnets.create(
+            lab.name(), network=NOBODY, cidr="10.1.1.0/24", host_routes=[("10.9.0.0/16", "10.1.1.9")]
+        ),
+    ),
+    "subnets.create:ipv6_mode": (
+        lambda cloud, lab: cloud.subnets.create(lab.name(), network=NOBODY, cidr="fd00:1::/64"),
+    ),
     "ports.create": (_port(), lambda cloud, _: cloud.ports.delete(NOBODY, missing_ok=True)),
     "ports.create:mac": (_port(mac="52:54:00:00:00:01"),),
     "ports.create:security_group_ids": (_port(security_groups=[]),),

@@ -71,6 +71,11 @@ class Lab:
         """A range of addresses that nothing has, unless it was given out 255 ranges ago."""
         return str(next(self._subnets))
 
+    def cidr6(self) -> str:
+        """The same of IPv6, of unique local addresses (RFC 4193)."""
+        number = int(ip_network(self.cidr()).network_address) >> 8
+        return f"fdc1:{number >> 16:x}:{number & 0xFFFF:x}::/64"
+
     @cached_property
     def image(self) -> Image:
         """What servers boot."""

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
+from cloudkit._slaac import is_automatic, slaac_address
 from cloudkit.errors import Conflict, InUse, InvalidRequest
-from cloudkit.types import Kind, Network, NetworkSpec, NetworkStatus, Subnet, SubnetSpec
+from cloudkit.types import FixedIp, Kind, Network, NetworkSpec, NetworkStatus, Port, Subnet, SubnetSpec
 from cloudkit_fake.cloud import request
 from cloudkit_fake.collections import FakeCollection, not_found
+from cloudkit_fake.derived import refresh_server
 from cloudkit_fake.state import State
 
 DEFAULT_MTU = 1500
@@ -101,17 +103,39 @@ class Subnets(FakeCollection[Subnet]):
                 dns=spec.dns,
                 dhcp=spec.dhcp,
                 allocation_pools=pools,
+                ipv6_mode=spec.ipv6_mode,
+                host_routes=spec.host_routes,
             )
         )
         self._state.update(Kind.NETWORK, network.id, subnet_ids=(*network.subnet_ids, subnet.id))
+        if is_automatic(subnet):
+            self._address_ports(subnet)
         return subnet
+
+    def _address_ports(self, subnet: Subnet) -> None:
+        """Guests that are on the network make themselves an address of a new subnet, as of one that was there."""
+        for port in self._state.all(Kind.PORT):
+            if port.network_id == subnet.network_id and not port.device_owner.startswith("network:"):
+                fixed = FixedIp(ip=slaac_address(IPv6Network(subnet.cidr), port.mac), subnet_id=subnet.id)
+                self._readdress(port, (*port.fixed_ips, fixed))
+
+    def _readdress(self, port: Port, fixed_ips: tuple[FixedIp, ...]) -> None:
+        self._state.update(Kind.PORT, port.id, fixed_ips=fixed_ips)
+        refresh_server(self._state, port.device_id)
 
     @request
     def delete(self, id: str) -> None:
         """Delete one; raises InUse while ports have its addresses."""
         subnet = self._own(id)
-        if self._state.taken.get(id):
+        ports: list[Port] = [
+            port for port in self._state.all(Kind.PORT) if any(fixed.subnet_id == id for fixed in port.fixed_ips)
+        ]
+        # What guests made themselves is no use of the subnet, as with Neutron; a router's address is.
+        automatic = is_automatic(subnet) and not any(port.device_owner.startswith("network:") for port in ports)
+        if self._state.taken.get(id) and not automatic:
             raise InUse(f"ports have addresses of the subnet {subnet.cidr}", driver="fake", resource=id)
+        for port in ports:
+            self._readdress(port, tuple(fixed for fixed in port.fixed_ips if fixed.subnet_id != id))
         network = self._state.get(Kind.NETWORK, subnet.network_id)
         left = tuple(each for each in network.subnet_ids if each != id)
         self._state.update(Kind.NETWORK, network.id, subnet_ids=left)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Network, ip_address, ip_network
 
+from cloudkit._slaac import is_automatic, slaac_address
 from cloudkit.errors import AlreadyExists, Conflict, InUse, InvalidRequest
 from cloudkit.types import FixedIp, FixedIpSpec, Kind, Network, NetworkStatus, Nic, Port, PortSpec, Spec, Subnet
 from cloudkit_fake.cloud import request
@@ -25,6 +26,7 @@ class Plug:
 
     port_id: str | None
     network_id: str
+    mac: str
     fixed_ips: tuple[FixedIp, ...]
     group_ids: tuple[str, ...]
 
@@ -38,7 +40,8 @@ class Ports(FakeCollection[Port]):
     def create(self, spec: PortSpec) -> Port:
         """Make one; raises Conflict for an address that is taken."""
         network = self._network(spec.network_id)
-        fixed_ips = self._choose(network, spec.fixed_ips, Reserved())
+        mac = spec.mac or _random_mac()
+        fixed_ips = self._choose(network, spec.fixed_ips, Reserved(), mac)
         if spec.mac is not None and any(port.mac == spec.mac for port in self._state.all(Kind.PORT)):
             raise AlreadyExists(f"the MAC {spec.mac} belongs to another port", driver="fake")
         groups = spec.security_group_ids
@@ -46,7 +49,7 @@ class Ports(FakeCollection[Port]):
             groups = (default_group_id(self._cloud, self._project_id),)
         check_groups(self._state, self._project_id, groups)
         self._check_quota("ports")
-        return self._make(spec, network.id, fixed_ips, groups, mac=spec.mac)
+        return self._make(spec, network.id, mac, fixed_ips, groups)
 
     @request
     def delete(self, id: str) -> None:
@@ -78,7 +81,7 @@ class Ports(FakeCollection[Port]):
             port = self._own(nic.port_id)
             if port.device_id or port.id in planned:
                 raise InUse(f"the port {port.name or port.id!r} is in use", driver="fake", resource=port.id)
-            return Plug(port.id, port.network_id, port.fixed_ips, port.security_group_ids)
+            return Plug(port.id, port.network_id, port.mac, port.fixed_ips, port.security_group_ids)
         if nic.network_id is None:
             raise InvalidRequest("an interface needs a network or a port", driver="fake")
         network = self._network(nic.network_id)
@@ -89,8 +92,9 @@ class Ports(FakeCollection[Port]):
                 resource=network.id,
                 hint="Create a subnet on it first.",
             )
-        fixed_ips = self._choose(network, (FixedIpSpec(ip=nic.fixed_ip),) if nic.fixed_ip else (), reserved)
-        return Plug(None, network.id, fixed_ips, group_ids)
+        mac = _random_mac()
+        fixed_ips = self._choose(network, (FixedIpSpec(ip=nic.fixed_ip),) if nic.fixed_ip else (), reserved, mac)
+        return Plug(None, network.id, mac, fixed_ips, group_ids)
 
     def plug_in(self, plug: Plug, server_id: str, spec: Spec) -> None:
         """Give a server what was planned."""
@@ -107,14 +111,14 @@ class Ports(FakeCollection[Port]):
             return
         groups = plug.group_ids or (default_group_id(self._cloud, self._project_id),)
         nameless = Spec(name="", mark=spec.mark)
-        port = self._make(nameless, plug.network_id, plug.fixed_ips, groups, server_id, COMPUTE_OWNER)
+        port = self._make(nameless, plug.network_id, plug.mac, plug.fixed_ips, groups, server_id, COMPUTE_OWNER)
         self._state.secrets[port.id] = {"owned": True}
 
     def make_interface(self, router_id: str, subnet: Subnet, spec: Spec) -> Port:
         """A router's plug, at the subnet's gateway address."""
         assert subnet.gateway_ip is not None
         fixed = FixedIp(ip=subnet.gateway_ip, subnet_id=subnet.id)
-        return self._make(spec, subnet.network_id, (fixed,), (), router_id, ROUTER_OWNER)
+        return self._make(spec, subnet.network_id, _random_mac(), (fixed,), (), router_id, ROUTER_OWNER)
 
     # ---------------------------------------------------------------- parts
 
@@ -124,17 +128,20 @@ class Ports(FakeCollection[Port]):
             raise not_found(Kind.NETWORK, id)
         return network
 
-    def _choose(self, network: Network, wishes: tuple[FixedIpSpec, ...], reserved: Reserved) -> tuple[FixedIp, ...]:
-        """Addresses on a network: those asked for, or one of each IP version, as Neutron does."""
+    def _choose(
+        self, network: Network, wishes: tuple[FixedIpSpec, ...], reserved: Reserved, mac: str
+    ) -> tuple[FixedIp, ...]:
+        """Addresses on a network: those asked for, or one of each IP version, and all that the guest will make."""
         subnets: list[Subnet] = [self._state.get(Kind.SUBNET, id) for id in network.subnet_ids]
-        if wishes:
-            return tuple(self._fulfil(subnets, wish, reserved) for wish in wishes)
-        chosen: list[FixedIp] = []
-        for version in (4, 6):
-            of_version = [subnet for subnet in subnets if subnet.ip_version == version]
+        automatic = [subnet for subnet in subnets if is_automatic(subnet)]
+        own = {subnet.id for subnet in automatic}
+        chosen = [self._fulfil(subnets, wish, reserved) for wish in wishes if wish.ip or wish.subnet_id not in own]
+        for version in (4, 6) if not wishes else ():
+            of_version = [subnet for subnet in subnets if subnet.ip_version == version and subnet.id not in own]
             if of_version:
                 chosen.append(self._any_of(of_version, reserved))
-        return tuple(chosen)
+        made = (FixedIp(ip=slaac_address(IPv6Network(each.cidr), mac), subnet_id=each.id) for each in automatic)
+        return (*chosen, *made)
 
     def _fulfil(self, subnets: list[Subnet], wish: FixedIpSpec, reserved: Reserved) -> FixedIp:
         if wish.subnet_id is not None:
@@ -146,6 +153,10 @@ class Ports(FakeCollection[Port]):
         address = ip_address(wish.ip)
         for subnet in subnets:
             cidr = ip_network(subnet.cidr)
+            if address in cidr and is_automatic(subnet):
+                raise InvalidRequest(
+                    f"{wish.ip} cannot be given: guests make their addresses of {cidr} themselves", driver="fake"
+                )
             if address in cidr and address not in (cidr.network_address, cidr.broadcast_address):
                 taken = wish.ip == subnet.gateway_ip or wish.ip in self._state.taken.get(subnet.id, ())
                 if taken or (subnet.id, wish.ip) in reserved:
@@ -171,18 +182,18 @@ class Ports(FakeCollection[Port]):
         self,
         spec: Spec,
         network_id: str,
+        mac: str,
         fixed_ips: tuple[FixedIp, ...],
         group_ids: tuple[str, ...],
         device_id: str = "",
         device_owner: str = "",
-        mac: str | None = None,
     ) -> Port:
         status = NetworkStatus.ACTIVE if device_id else NetworkStatus.DOWN
         return self._state.put(
             Port(
                 **self._common(spec),
                 network_id=network_id,
-                mac=mac or _random_mac(),
+                mac=mac,
                 fixed_ips=fixed_ips,
                 status=status,
                 native_status=status.value,

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from itertools import islice
+from typing import TypeVar, overload
 
+from cloudkit._checks import SLAAC_PREFIX
 from cloudkit.errors import InvalidRequest
 from cloudkit_libvirt.bodies import SubnetBody
 
@@ -22,6 +24,7 @@ PREPARED = 256
 """How many reservations a subnet is made with."""
 WIDEST_PREFIX, NARROWEST_PREFIX = 8, 30
 _CROWD = 64
+A = TypeVar("A", IPv4Address, IPv6Address)
 _OUI = "52:54:00"
 
 
@@ -43,22 +46,50 @@ def parse_cidr(cidr: str) -> IPv4Network:
     return network
 
 
-def parse_address(text: str, network: IPv4Network, what: str) -> IPv4Address:
-    """A usable address of the subnet; raises InvalidRequest."""
+def parse_cidr6(cidr: str) -> IPv6Network:
+    """The same of IPv6, in which guests make their own addresses; raises InvalidRequest."""
     try:
-        address = IPv4Address(text)
+        network = IPv6Network(cidr)
+    except ValueError as error:
+        raise InvalidRequest(f"{cidr!r} is no IPv6 subnet", fault=str(error), driver="libvirt") from None
+    if network.prefixlen != SLAAC_PREFIX:
+        raise InvalidRequest(f"{cidr} is no /{SLAAC_PREFIX}", driver="libvirt")
+    return network
+
+
+@overload
+def parse_address(text: str, network: IPv4Network, what: str) -> IPv4Address: ...
+
+
+@overload
+def parse_address(text: str, network: IPv6Network, what: str) -> IPv6Address: ...
+
+
+def parse_address(text: str, network: IPv4Network | IPv6Network, what: str) -> IPv4Address | IPv6Address:
+    """A usable address of the subnet; raises InvalidRequest."""
+    version = network.version
+    try:
+        address = ip_address(text)
     except ValueError:
-        raise InvalidRequest(f"the {what} {text!r} is no IPv4 address", driver="libvirt") from None
-    if address not in network or address in (network.network_address, network.broadcast_address):
+        address = None
+    if address is None or address.version != version:
+        raise InvalidRequest(f"the {what} {text!r} is no IPv{version} address", driver="libvirt")
+    ends = (network.network_address, network.broadcast_address) if version == 4 else (network.network_address,)
+    if address not in network or address in ends:
         raise InvalidRequest(f"the {what} {text} is no usable address of {network}", driver="libvirt")
     return address
 
 
 def default_pools(network: IPv4Network, bridge: IPv4Address) -> tuple[tuple[str, str], ...]:
     """All of the subnet but the host's own address."""
-    first, last = network.network_address + 1, network.broadcast_address - 1
-    parts = ((first, bridge - 1), (bridge + 1, last))
-    return tuple((str(low), str(high)) for low, high in parts if low <= high)
+    return around(network.network_address + 1, network.broadcast_address - 1, bridge)
+
+
+def around(first: A, last: A, bridge: A) -> tuple[tuple[str, str], ...]:
+    """The ranges from first to last without the host's own address."""
+    parts = ((int(first), int(bridge) - 1), (int(bridge) + 1, int(last)))
+    of_number = type(first)
+    return tuple((str(of_number(low)), str(of_number(high))) for low, high in parts if low <= high)
 
 
 def check_pools(
@@ -78,6 +109,12 @@ def check_pools(
     return pools
 
 
+def overlap(cidr: str, other: str) -> bool:
+    """Whether two ranges have addresses in common; those of different IP versions have none."""
+    one, two = ip_network(cidr), ip_network(other)
+    return one.version == two.version and one.overlaps(two)
+
+
 def pool_addresses(subnet: SubnetBody) -> Iterator[str]:
     """All addresses that may be allocated, in order."""
     for low, high in subnet.pools:
@@ -88,7 +125,7 @@ def pool_addresses(subnet: SubnetBody) -> Iterator[str]:
 @lru_cache(maxsize=64)
 def prepared(subnet: SubnetBody) -> Mapping[str, str]:
     """Address → MAC of the reservations that the subnet is made with."""
-    if not subnet.dhcp:
+    if not subnet.dhcp or subnet.version == 6:
         return {}
     return {ip: mac_of(subnet, ip) for ip in islice(pool_addresses(subnet), PREPARED)}
 
@@ -97,8 +134,14 @@ def mac_of(subnet: SubnetBody, ip: str) -> str:
     """The MAC that belongs to an address; different for each address of a network."""
     network = IPv4Network(subnet.cidr)
     offset = int(IPv4Address(ip)) - int(network.network_address)
-    number = (uuid.UUID(subnet.network_id).int + offset) % (1 << 24)
+    number = (uuid.UUID(subnet.network_id).int + subnet.mac_offset + offset) % (1 << 24)
     return f"{_OUI}:{number >> 16:02x}:{number >> 8 & 0xFF:02x}:{number & 0xFF:02x}"
+
+
+def mac_offset(others: Sequence[SubnetBody]) -> int:
+    """One for a new subnet, beyond those of a network's others."""
+    ends = (other.mac_offset + IPv4Network(other.cidr).num_addresses for other in others if other.version == 4)
+    return max(ends, default=0)
 
 
 def next_free(subnet: SubnetBody, taken: Container[str], *, crowded: bool = False) -> str | None:

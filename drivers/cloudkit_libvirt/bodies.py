@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 from typing import Any, ClassVar
 
 from cloudkit.types import EMPTY_MAP, FrozenMap, Kind, Mark, MemberStatus, Spec, Visibility
@@ -167,7 +167,12 @@ class Forward(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubnetBody(Body):
-    """A subnet. ``bridge_ip`` is the host's own address in it, which is the gateway's unless there is none."""
+    """A subnet.
+
+    Attributes:
+        bridge_ip: the host's own address in it, which is the gateway's unless there is none.
+        mac_offset: what is added to the numbers of its MACs, so that no two subnets of a network have the same.
+    """
 
     kind: ClassVar[Kind] = Kind.SUBNET
 
@@ -180,6 +185,9 @@ class SubnetBody(Body):
     dhcp: bool = True
     forward: Forward = Forward.NAT
     shared: bool = False
+    ipv6_mode: str | None = None
+    host_routes: tuple[tuple[str, str], ...] = ()
+    mac_offset: int = 0
 
     @property
     def public(self) -> bool:
@@ -189,9 +197,18 @@ class SubnetBody(Body):
     def __post_init__(self) -> None:
         """See Body."""
         Body.__post_init__(self)
-        IPv4Network(self.cidr)
+        version = ip_network(self.cidr).version
         for text in (self.bridge_ip, *(end for pool in self.pools for end in pool)):
-            IPv4Address(text)
+            if ip_address(text).version != version:
+                raise ValueError("an address of a subnet is of another IP version")
+        for destination, hop in self.host_routes:
+            if ip_network(destination).version != version or ip_address(hop).version != version:
+                raise ValueError("a route of a subnet is of another IP version")
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return ip_network(self.cidr).version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +217,8 @@ class PortBody(Body):
 
     Attributes:
         owned: made for a server, and deleted with it.
+        ip, subnet_id: its IPv4 address.
+        ip6, subnet6_id: its IPv6 address.
         own_lease: libvirt's network got a reservation for this port alone; see ``addresses``.
         own_mac: the MAC was asked for, so that it is claimed.
         device_owner: what kind of thing has it, where that is no server.
@@ -218,11 +237,26 @@ class PortBody(Body):
     own_mac: bool = False
     device_owner: str = ""
     group_ids: tuple[str, ...] | None = None
+    ip6: str | None = None
+    subnet6_id: str | None = None
 
     @property
     def taken_ip(self) -> str | None:
-        """Its address; while it is being made, ``ip`` is only what it tries for, and may be another's."""
+        """Its IPv4 address; while it is being made, ``ip`` is only what it tries for, and may be another's."""
         return None if self.phase is Phase.CREATING else self.ip
+
+    @property
+    def taken(self) -> tuple[tuple[str, str], ...]:
+        """Address and subnet, of both IP versions."""
+        if self.phase is Phase.CREATING:
+            return ()
+        pairs = ((self.ip, self.subnet_id), (self.ip6, self.subnet6_id))
+        return tuple((ip, subnet_id) for ip, subnet_id in pairs if ip is not None and subnet_id is not None)
+
+    @property
+    def subnet_ids(self) -> tuple[str, ...]:
+        """The subnets that it has an address of, or tries for one."""
+        return tuple(id for id in (self.subnet_id, self.subnet6_id) if id is not None)
 
 
 class Step(StrEnum):

@@ -88,6 +88,8 @@ _WITH_BRIDGES = frozenset(
         "ports.create:mac",
         "subnets.create",
         "subnets.create:allocation_pools",
+        "subnets.create:host_routes",
+        "subnets.create:ipv6_mode",
     }
 )
 _WITH_GUESTS = frozenset(

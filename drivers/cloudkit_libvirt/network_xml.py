@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Network, ip_network
 from xml.etree import ElementTree as ET
 
 from cloudkit_libvirt.addresses import prepared
@@ -37,34 +38,75 @@ def host(mac: str, ip: str) -> Element:
     return node("host", {"mac": mac, "name": f"host-{ip.replace('.', '-')}", "ip": ip})
 
 
-def network(subnet: SubnetBody, mtu: int | None) -> Element:
-    """A network with one subnet, whose DHCP server answers reservations only.
+def network(subnets: Sequence[SubnetBody], mtu: int | None, reserved: Mapping[str, str]) -> Element:
+    """A network with its subnets, whose DHCP server answers reservations only.
 
-    Where our own rules route, libvirt's forward mode is "open": it adds no rules of its own then.
+    ``reserved`` are addresses and MACs besides those that subnets are made with. Where our own rules route, libvirt's
+    forward mode is "open": it adds no rules of its own then. Libvirt serves one subnet of each IP version; what it
+    leaves out, its dnsmasq is told directly.
     """
-    id = subnet.network_id
-    cidr = IPv4Network(subnet.cidr)
-    ip = node("ip", {"address": subnet.bridge_ip, "netmask": str(cidr.netmask)})
-    options: list[str] = []
-    if subnet.dhcp:
-        ip.append(node("dhcp", {}, *(host(mac, address) for address, mac in prepared(subnet).items())))
-        if subnet.dns:
-            options.append(f"dhcp-option=6,{','.join(subnet.dns)}")
-        if subnet.gateway_ip is None:
-            options.append("dhcp-option=3")
+    # The first one with DHCP has the reservations of all.
+    first, *others = sorted(subnets, key=lambda subnet: (subnet.version, not subnet.dhcp))
+    id = first.network_id
     element = node(
         "network",
         {},
         node("name", text=libvirt_name(id)),
         node("uuid", text=id),
-        node("metadata", {}, node(f"{{{METADATA}}}network", {"id": id, "project": subnet.project_id})),
-        node("forward", {"mode": "nat" if subnet.forward is Forward.NAT else "open"}),
+        node("metadata", {}, node(f"{{{METADATA}}}network", {"id": id, "project": first.project_id})),
+        node("forward", {"mode": "nat" if first.forward is Forward.NAT else "open"}),
         node("bridge", {"name": bridge_name(id), "stp": "off", "delay": "0"}),
     )
     if mtu is not None:
         element.append(node("mtu", {"size": str(mtu)}))
-    element.append(ip)
+    ip = _ip(first)
+    if first.version == 4 and first.dhcp:
+        hosts = {**{ip: mac for subnet in subnets for ip, mac in prepared(subnet).items()}, **reserved}
+        ip.append(node("dhcp", {}, *(host(mac, address) for address, mac in hosts.items())))
+    element.extend((ip, *map(_ip, others)))
+    options = list(_options(first, ""))
+    for number, subnet in enumerate(others):
+        options += _options(subnet, f"s{number}")
     if options:
         values = (node(f"{{{_DNSMASQ}}}option", {"value": option}) for option in options)
         element.append(node(f"{{{_DNSMASQ}}}options", {}, *values))
     return element
+
+
+def _ip(subnet: SubnetBody) -> Element:
+    cidr = ip_network(subnet.cidr)
+    if cidr.version == 6:
+        return node("ip", {"family": "ipv6", "address": subnet.bridge_ip, "prefix": str(cidr.prefixlen)})
+    return node("ip", {"address": subnet.bridge_ip, "netmask": str(cidr.netmask)})
+
+
+def _options(subnet: SubnetBody, tag: str) -> Iterator[str]:
+    """What dnsmasq tells the guests of a subnet; see dnsmasq(8). One that libvirt does not serve needs a tag."""
+    if not subnet.dhcp:
+        return
+    if subnet.version == 6:
+        if subnet.dns:
+            yield f"dhcp-option=option6:dns-server,{','.join(f'[{ip}]' for ip in subnet.dns)}"
+        if subnet.gateway_ip is None:
+            # The lifetime of the way by this router.
+            yield f"ra-param={bridge_name(subnet.network_id)},0,0"
+        return
+    which = ""
+    if tag:
+        cidr = IPv4Network(subnet.cidr)
+        yield f"dhcp-range=set:{tag},{cidr.network_address},static,{cidr.netmask}"
+        which = f"tag:{tag},"
+    # Untagged options are for all; so where there is a tag each is said, also that it is dnsmasq's own address.
+    if subnet.dns or tag:
+        yield f"dhcp-option={which}option:dns-server,{','.join(subnet.dns or ('0.0.0.0',))}"  # noqa: S104
+    if subnet.gateway_ip is None:
+        yield f"dhcp-option={which}option:router"
+    elif tag:
+        yield f"dhcp-option={which}option:router,{subnet.gateway_ip}"
+    # Who takes these does not look at the router (RFC 3442).
+    routes = list(subnet.host_routes)
+    if routes and subnet.gateway_ip is not None:
+        routes.append(("0.0.0.0/0", subnet.gateway_ip))
+    if routes or tag:
+        pairs = "".join(f",{cidr},{ip}" for cidr, ip in routes)
+        yield f"dhcp-option={which}option:classless-static-route{pairs}"

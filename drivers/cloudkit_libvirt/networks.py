@@ -8,20 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 from cloudkit.errors import InUse
-from cloudkit.types import Network, NetworkSpec, NetworkStatus
+from cloudkit.types import Network, NetworkSpec
 from cloudkit_libvirt.bodies import Body, NetworkBody, Phase, PortBody, SubnetBody, common_of, now_text
 from cloudkit_libvirt.collections_base import RecordCollection
+from cloudkit_libvirt.network_status import STATUS
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.routing_bodies import FloatingIpBody, RouterBody
 from cloudkit_libvirt.subnets import BridgedSubnets
 from cloudkit_libvirt.undo import undoing
 
-STATUS = {
-    Phase.CREATING: NetworkStatus.BUILD,
-    Phase.READY: NetworkStatus.ACTIVE,
-    # Only a crash leaves this for more than a moment; deleting again ends it.
-    Phase.DELETING: NetworkStatus.ERROR,
-}
 DEFAULT_MTU = 1500
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from cloudkit.types import Address
 from cloudkit_libvirt.bodies import PortBody, ServerBody
 from cloudkit_libvirt.default_groups import groups_by_id
@@ -26,12 +28,19 @@ class Plugged:
         """The fixed addresses, each followed by those that are translated to it."""
         found: list[Address] = []
         for id, port in self._of(server):
-            if ip := port.taken_ip:
-                found.append(Address(ip=ip, mac=port.mac, network_id=port.network_id, port_id=id))
-                found += (
-                    Address(ip=floating, mac=port.mac, network_id=port.network_id, port_id=id, floating=True)
-                    for floating in self._floating.get(id, ())
+            fixed = [(ip, False) for ip, _ in port.taken]
+            floating = [(ip, True) for ip in self._floating.get(id, ())]
+            found += (
+                Address(
+                    ip=ip,
+                    mac=port.mac,
+                    network_id=port.network_id,
+                    port_id=id,
+                    version=ip_address(ip).version,
+                    floating=is_floating,
                 )
+                for ip, is_floating in fixed + floating
+            )
         return tuple(found)
 
     def group_names(self, server: Record[ServerBody]) -> tuple[str, ...]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import IPv4Network
 
 from cloudkit.errors import Conflict, InUse, InvalidRequest, NotFound
 from cloudkit.types import NetworkStatus, Router, RouterSpec
 from cloudkit_libvirt import external_addresses
+from cloudkit_libvirt.addresses import overlap
 from cloudkit_libvirt.bodies import Forward, Phase, PortBody, SubnetBody, common_of, now_text
 from cloudkit_libvirt.collections_base import RecordCollection
-from cloudkit_libvirt.networks import STATUS
+from cloudkit_libvirt.network_status import STATUS
 from cloudkit_libvirt.ports import Ports
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.routing_bodies import ROUTER_OWNER, ExternalAddress, FloatingIpBody, RouterBody, Way
@@ -63,7 +63,7 @@ class Routers(RecordCollection[RouterBody, Router]):
                 hint="Make the network anew, with this host's network under cloudkit's care.",
             )
         for other in joined(view, id):
-            if IPv4Network(subnet.body.cidr).overlaps(IPv4Network(other.body.cidr)):
+            if overlap(subnet.body.cidr, other.body.cidr):
                 raise Conflict(
                     f"{subnet.body.cidr} overlaps {other.body.cidr}, which the router has joined", driver="libvirt"
                 )
@@ -75,7 +75,7 @@ class Routers(RecordCollection[RouterBody, Router]):
         self._own(id)
         view = self._context.records.view()
         for port in interfaces(view, id):
-            if port.body.subnet_id == subnet_id:
+            if subnet_id in port.body.subnet_ids:
                 self._refuse_needed(view, id, subnet_id)
                 Ports(self._context, self._project_id).remove(port.id)
                 self._context.reconcile()
@@ -164,7 +164,8 @@ def interfaces(view: View, router_id: str) -> list[Record[PortBody]]:
 
 def joined(view: View, router_id: str) -> list[Record[SubnetBody]]:
     """The subnets that a router has joined."""
-    found = (view.find(SubnetBody, port.body.subnet_id or "") for port in interfaces(view, router_id))
+    ids = (id for port in interfaces(view, router_id) for id in port.body.subnet_ids)
+    found = (view.find(SubnetBody, id) for id in ids)
     return [subnet for subnet in found if subnet is not None]
 
 

@@ -27,13 +27,21 @@ def network_data(view: View, ports: Sequence[Record[PortBody]]) -> dict[str, Any
         links.append(
             {"id": link, "vif_id": id, "type": "phy", "ethernet_mac_address": port.mac, "mtu": network.mtu or 1500}
         )
-        subnet = view.find(SubnetBody, port.subnet_id) if port.subnet_id else None
-        if subnet is None or port.ip is None:
-            continue
-        how = {"type": "ipv4_dhcp"} if subnet.body.dhcp else _static(port.ip, subnet.body)
-        networks.append({"id": f"network{index}", "link": link, "network_id": port.network_id, **how})
-        services.update({address: {"type": "dns", "address": address} for address in subnet.body.dns})
+        pairs = ((port.subnet_id, port.ip), (port.subnet6_id, port.ip6))
+        for subnet_id, ip in pairs:
+            subnet = view.find(SubnetBody, subnet_id) if subnet_id else None
+            if subnet is None or ip is None:
+                continue
+            name = f"network{index}" if subnet.body.version == 4 else f"network{index}v6"
+            networks.append({"id": name, "link": link, "network_id": port.network_id, **_how(ip, subnet.body)})
+            services.update({address: {"type": "dns", "address": address} for address in subnet.body.dns})
     return {"links": links, "networks": networks, "services": list(services.values())}
+
+
+def _how(ip: str, subnet: SubnetBody) -> dict[str, Any]:
+    if subnet.version == 6:
+        return {"type": "ipv6_slaac"}
+    return {"type": "ipv4_dhcp"} if subnet.dhcp else _static(ip, subnet)
 
 
 def _static(ip: str, subnet: SubnetBody) -> dict[str, Any]:
@@ -41,5 +49,8 @@ def _static(ip: str, subnet: SubnetBody) -> dict[str, Any]:
     if subnet.gateway_ip is not None:
         everything = str(IPv4Network(0).network_address)
         routes.append({"network": everything, "netmask": everything, "gateway": subnet.gateway_ip})
+    for cidr, gateway in subnet.host_routes:
+        network = IPv4Network(cidr)
+        routes.append({"network": str(network.network_address), "netmask": str(network.netmask), "gateway": gateway})
     netmask = str(IPv4Network(subnet.cidr).netmask)
     return {"type": "ipv4", "ip_address": ip, "netmask": netmask, "routes": routes}

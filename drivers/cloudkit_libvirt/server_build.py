@@ -27,7 +27,7 @@ from cloudkit_libvirt.bodies import (
 from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.key_pairs import find_key_pair
 from cloudkit_libvirt.places import volume_place
-from cloudkit_libvirt.ports import Ports, Wish, subnet_of
+from cloudkit_libvirt.ports import Ports, Wish, has_subnet
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.seed_network import network_data
 from cloudkit_libvirt.user_network import UserPorts
@@ -229,7 +229,7 @@ class Builder:
         else:
             raise InvalidRequest("an interface needs a network or a port", driver="libvirt")
         network: Record[NetworkBody] = self._ready(view, NetworkBody, network_id)
-        if subnet_of(view, network_id) is None:
+        if not has_subnet(view, network_id):
             raise InvalidRequest(
                 f"the network {network.body.name!r} has no subnet, so a server cannot be plugged into it",
                 driver="libvirt",

@@ -53,6 +53,8 @@ CAPABILITIES = frozenset(
         "snapshots.create:force",
         "subnets.create",
         "subnets.create:allocation_pools",
+        "subnets.create:host_routes",
+        "subnets.create:ipv6_mode",
         "volumes.attach",
         "volumes.create:availability_zone",
         "volumes.create:image_id",

@@ -124,6 +124,7 @@ class Subnets(NeutronCollection[Subnet]):
         """Make one; raises Conflict where it overlaps another one of its network."""
         self._context.require(Kind.NETWORK, spec.network_id)
         pools = [{"start": first, "end": last} for first, last in spec.allocation_pools]
+        routes = [{"destination": cidr, "nexthop": ip} for cidr, ip in spec.host_routes]
         fields: dict[str, Any] = {} if spec.gateway_ip == "auto" else {"gateway_ip": spec.gateway_ip or NOTHING}
         try:
             body = self._make(
@@ -134,6 +135,9 @@ class Subnets(NeutronCollection[Subnet]):
                 dns_nameservers=list(spec.dns) or None,
                 enable_dhcp=spec.dhcp,
                 allocation_pools=pools or None,
+                ipv6_address_mode=spec.ipv6_mode,
+                ipv6_ra_mode=spec.ipv6_mode,
+                host_routes=routes or None,
                 **fields,
             )
         except Conflict as error:
@@ -154,4 +158,6 @@ class Subnets(NeutronCollection[Subnet]):
             dns=tuple(body.get("dns_nameservers") or ()),
             dhcp=bool(body.get("enable_dhcp")),
             allocation_pools=tuple((pool["start"], pool["end"]) for pool in body.get("allocation_pools") or ()),
+            ipv6_mode=body.get("ipv6_address_mode"),
+            host_routes=tuple((route["destination"], route["nexthop"]) for route in body.get("host_routes") or ()),
         )

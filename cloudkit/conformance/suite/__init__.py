@@ -18,6 +18,7 @@ from cloudkit.conformance.suite.images import (
 )
 from cloudkit.conformance.suite.kinds import TestEveryKind, TestValuesOfOthers
 from cloudkit.conformance.suite.listing import TestListing
+from cloudkit.conformance.suite.many_subnets import TestHostRoutes, TestIpv6, TestSeveralSubnets
 from cloudkit.conformance.suite.networks import TestNetworks, TestSubnets
 from cloudkit.conformance.suite.references import TestOddNames, TestReferences
 from cloudkit.conformance.suite.routing import TestFloatingIps, TestRouters, TestSecurityGroups
@@ -61,9 +62,11 @@ __all__ = [
     "TestEveryKind",
     "TestFlavors",
     "TestFloatingIps",
+    "TestHostRoutes",
     "TestImageImport",
     "TestImageSharing",
     "TestImageUpdate",
+    "TestIpv6",
     "TestKeyFiles",
     "TestKeyPairs",
     "TestLimits",
@@ -85,6 +88,7 @@ __all__ = [
     "TestServerLife",
     "TestServerOptions",
     "TestServerUpdate",
+    "TestSeveralSubnets",
     "TestSnapshots",
     "TestSsh",
     "TestSubnets",

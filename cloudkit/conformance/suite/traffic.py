@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Generator
 from dataclasses import dataclass
 from ipaddress import ip_network
 
 import pytest
 
-from cloudkit import Cloud, Network, Router, SecurityGroup, Server, Shell, Unavailable, WaitTimeout
+from cloudkit import Cloud, Network, Router, SecurityGroup, Server, Shell, Subnet, Unavailable, WaitTimeout
 from cloudkit.conformance.base import Conformance, needs
 from cloudkit.conformance.lab import Lab
 
 WEB = 8080
 ANSWER_S = 3
 """How long a probe waits; what is dropped never answers."""
+ADVERT_S = 60
+"""How long a guest is given until a router has told it its prefix."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,31 @@ class Field:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The servers' fixed addresses."""
-        return tuple(server.addresses[0].ip for server in self.servers)
+        return tuple(map(_ipv4, self.servers))
+
+    @property
+    def addresses6(self) -> tuple[str, ...]:
+        """Those of IPv6."""
+        return tuple(
+            next(address.ip for address in server.addresses if address.version == 6) for server in self.servers
+        )
+
+    def subnet(self, number: int, version: int = 4) -> Subnet:
+        """A network's subnet."""
+        subnets = self.cloud.subnets.list(network_id=self.networks[number].id)
+        return next(subnet for subnet in subnets if subnet.ip_version == version)
+
+    def join(self, number: int, version: int = 4) -> None:
+        """Plug a network into the router."""
+        self.cloud.routers.add_interface(self.router, self.subnet(number, version))
+
+    def await_ipv6(self, *numbers: int) -> None:
+        """Return when guests have made their addresses, and a way to the router."""
+        for number in numbers:
+            has_address = f"ip -6 addr show dev eth0 | grep -v tentative | grep -q ' {self.addresses6[number]}/'"
+            has_way = "ip -6 route | grep -q '^default'"
+            tries = f"for try in $(seq {ADVERT_S}); do {has_address} && {has_way} && exit 0; sleep 1; done"
+            self.shells[number].run(f"{tries}; ip -6 addr; ip -6 route; exit 1", check=True, timeout_s=2 * ADVERT_S)
 
     def reaches(self, number: int, address: str) -> bool:
         """Whether a server gets the page of the one at an address."""
@@ -59,6 +84,9 @@ class TestTraffic(Conformance):
             pytest.skip("its guests send no packets")
         with lab.cloud.scope("traffic") as cloud, lab.closing() as shells:
             networks = tuple(cloud.networks.create(lab.name("network"), cidr=lab.cidr()) for _ in range(2))
+            if cloud.supports("subnets.create:ipv6_mode"):
+                for network in networks:
+                    cloud.subnets.create(lab.name("subnet"), network=network, cidr=lab.cidr6())
             router = cloud.routers.create(lab.name("router"), external=lab.external)
             guard = cloud.security_groups.create(lab.name("guard"))
             options = {"key_pair": lab.key_pair.name, "security_groups": [lab.login_group, guard]}
@@ -159,21 +187,21 @@ class TestTraffic(Conformance):
     def test_two_networks_meet_at_a_router_only(self, field: Field) -> None:
         field.cloud.security_groups.add_rule(field.guard, "tcp", port=WEB)
         assert not field.reaches(0, field.addresses[2])
-        for network in field.networks:
-            field.cloud.routers.add_interface(field.router, network.subnet_ids[0])
+        for number in (0, 1):
+            field.join(number)
         assert field.reaches(0, field.addresses[2])
         assert field.reaches(2, field.addresses[1])
-        field.cloud.routers.remove_interface(field.router, field.networks[1].subnet_ids[0])
+        field.cloud.routers.remove_interface(field.router, field.subnet(1))
         assert not field.reaches(0, field.addresses[2])
 
     def test_two_routers_do_not_meet(self, lab: Lab, cloud: Cloud, field: Field) -> None:
         field.cloud.security_groups.add_rule(field.guard, "tcp", port=WEB)
-        field.cloud.routers.add_interface(field.router, field.networks[0].subnet_ids[0])
-        cloud.routers.create(lab.name("router"), networks=[field.networks[1]])
+        field.join(0)
+        cloud.routers.create(lab.name("router"), subnets=[field.subnet(1)])
         assert not field.reaches(0, field.addresses[2])
 
     def test_a_floating_ip_leads_in(self, lab: Lab, cloud: Cloud, field: Field) -> None:
-        field.cloud.routers.add_interface(field.router, field.networks[0].subnet_ids[0])
+        field.join(0)
         taken = cloud.floating_ips.create(external=lab.external, server=field.servers[0])
         with lab.shell(field.servers[0]) as shell:
             assert shell.endpoint.host == taken.ip
@@ -183,8 +211,8 @@ class TestTraffic(Conformance):
             assert shell.host_key == field.shells[1].host_key
 
     def test_guests_reach_each_other_by_floating_ips(self, lab: Lab, cloud: Cloud, field: Field) -> None:
-        for network in field.networks:
-            field.cloud.routers.add_interface(field.router, network.subnet_ids[0])
+        for number in (0, 1):
+            field.join(number)
         taken = cloud.floating_ips.create(external=lab.external, server=field.servers[1])
         assert not field.reaches(0, taken.ip)
         field.cloud.security_groups.add_rule(field.guard, "tcp", port=WEB)
@@ -194,19 +222,56 @@ class TestTraffic(Conformance):
         cloud.floating_ips.disassociate(taken)
         assert not field.reaches(2, taken.ip)
 
-    def test_nobody_sends_from_an_address_that_is_not_his(self, field: Field) -> None:
-        field.cloud.security_groups.add_rule(field.guard, "icmp")
-        (own, target), network = field.addresses[:2], ip_network(_cidr(field, field.networks[0]))
-        stolen = next(str(ip) for ip in itertools.islice(network.hosts(), 200, None))
-        device = "eth0"
+    @needs("subnets.create:ipv6_mode")
+    def test_ipv6_neighbours_need_a_rule_of_ipv6(self, field: Field) -> None:
+        groups = field.cloud.security_groups
+        field.join(0, 6)
+        field.await_ipv6(0, 1)
+        target = field.addresses6[1]
+        assert not field.reaches(0, target)
+        groups.add_rule(field.guard, "tcp", port=WEB)
+        assert field.reaches(0, field.addresses[1])
+        assert not field.reaches(0, target)
+        rule = groups.add_rule(field.guard, "tcp", port=WEB, ip_version=6)
+        assert field.reaches(0, target)
+        assert not field.pings(0, target)
+        groups.add_rule(field.guard, "icmpv6", ip_version=6)
         assert field.pings(0, target)
-        field.shells[0].run(f"ip addr add {stolen}/{network.prefixlen} dev {device}", sudo=True, check=True)
+        assert field.pings(1, field.addresses6[0])
+        groups.remove_rule(field.guard, rule)
+        assert not field.reaches(0, target)
+
+    @needs("subnets.create:ipv6_mode")
+    def test_ipv6_networks_meet_at_a_router_only(self, field: Field) -> None:
+        field.cloud.security_groups.add_rule(field.guard, "tcp", port=WEB, cidr=field.subnet(0, 6).cidr)
+        field.join(0, 6)
+        field.await_ipv6(0)
+        assert not field.reaches(0, field.addresses6[2])
+        field.join(1, 6)
+        field.await_ipv6(2)
+        assert field.reaches(0, field.addresses6[2])
+        # The rule is for the first network only.
+        assert not field.reaches(2, field.addresses6[1])
+        field.cloud.routers.remove_interface(field.router, field.subnet(1, 6))
+        assert not field.reaches(0, field.addresses6[2])
+
+    @pytest.mark.parametrize("version", [4, pytest.param(6, marks=needs("subnets.create:ipv6_mode"))])
+    def test_nobody_sends_from_an_address_that_is_not_his(self, field: Field, version: int) -> None:
+        field.cloud.security_groups.add_rule(field.guard, "icmp" if version == 4 else "icmpv6", ip_version=version)
+        own, target = (field.addresses if version == 4 else field.addresses6)[:2]
+        if version == 6:
+            field.join(0, 6)
+            field.await_ipv6(0, 1)
+        subnet = ip_network(field.subnet(0, version).cidr)
+        stolen = f"{subnet[200]}/{subnet.prefixlen}"
+        assert field.pings(0, target)
+        field.shells[0].run(f"ip addr add {stolen} dev eth0", sudo=True, check=True)
         try:
-            assert not field.pings(0, target, source=stolen)
+            assert not field.pings(0, target, source=str(subnet[200]))
             assert field.pings(0, target, source=own)
         finally:
-            field.shells[0].run(f"ip addr del {stolen}/{network.prefixlen} dev {device}", sudo=True, check=True)
+            field.shells[0].run(f"ip addr del {stolen} dev eth0", sudo=True, check=True)
 
 
-def _cidr(field: Field, network: Network) -> str:
-    return field.cloud.subnets.get(network.subnet_ids[0]).cidr
+def _ipv4(server: Server) -> str:
+    return next(address.ip for address in server.addresses if address.version == 4 and not address.floating)

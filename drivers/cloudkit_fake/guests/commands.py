@@ -110,13 +110,17 @@ def _id(call: Call) -> Answer:
 
 def _ip(call: Call) -> Answer:
     lines = ["1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536", "    inet 127.0.0.1/8 scope host lo"]
-    for number, address in enumerate((each for each in call.guest.server.addresses if not each.floating), 2):
-        word = "inet" if address.version == 4 else "inet6"
+    fixed = [address for address in call.guest.server.addresses if not address.floating]
+    for number, mac in enumerate(dict.fromkeys(address.mac for address in fixed), 2):
         lines += [
             f"{number}: eth{number - 2}: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500",
-            f"    link/ether {address.mac}",
-            f"    {word} {address.ip} scope global eth{number - 2}",
+            f"    link/ether {mac}",
         ]
+        lines += (
+            f"    {'inet' if address.version == 4 else 'inet6'} {address.ip} scope global eth{number - 2}"
+            for address in fixed
+            if address.mac == mac
+        )
     return Answer("\n".join(lines) + "\n")
 
 

@@ -17,6 +17,7 @@ from cloudkit_libvirt.hostnet.installation import Installation
 from cloudkit_libvirt.hostnet.rules import render
 from cloudkit_libvirt.hostnet.topology import Topology
 from cloudkit_libvirt.hostnet.wanted import wanted
+from cloudkit_libvirt.network_start import restart
 from cloudkit_libvirt.records import Records
 
 _log = logging.getLogger("cloudkit.libvirt")
@@ -106,11 +107,8 @@ class HostNetwork:
     def _start(self, name: str) -> bool:
         """Have libvirt make a network's bridge again; whether there is such a network."""
         try:
-            network = self._connection.virt.networkLookupByName(name)
             # Libvirt does not notice that somebody has removed the bridge.
-            if network.isActive():
-                network.destroy()
-            network.create()
+            restart(self._connection.virt.networkLookupByName(name))
         except libvirt.libvirtError as error:
             _log.warning("the network %s cannot be started: %s", name, error.get_error_message())
             return False
@@ -134,9 +132,9 @@ def _all_changes(topology: Topology) -> Iterator[str]:
 
 
 def _changes(topology: Topology, links: Mapping[str, Link]) -> Iterator[str]:
-    for segment in topology.segments:
-        if segment.bridge in links:
-            yield f"link set dev {segment.bridge} type bridge nf_call_iptables 1 nf_call_ip6tables 1"
+    for bridge in dict.fromkeys(segment.bridge for segment in topology.segments):
+        if bridge in links:
+            yield f"link set dev {bridge} type bridge nf_call_iptables 1 nf_call_ip6tables 1"
     for guest in topology.guests:
         # Who starts a network again, as by virsh, has its guests left outside.
         if guest.tap in links and guest.bridge in links and links[guest.tap].master != guest.bridge:

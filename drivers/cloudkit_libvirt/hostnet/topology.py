@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from cloudkit.types import SecurityGroupRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """One network's bridge.
+    """One subnet, and its network's bridge.
 
     Attributes:
-        network: its name in libvirt.
+        network: the network's name in libvirt.
         router: what joins it with others.
         leads_out: whether that has a gateway.
     """
 
     network: str
     bridge: str
-    cidr: IPv4Network
+    cidr: IPv4Network | IPv6Network
     router: str | None = None
     leads_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """One interface of a server: its tap device and bridge, what it may send from, the groups that filter it."""
+    """One interface of a server: its tap device and bridge, what it may send from, the groups that filter it.
+
+    Attributes:
+        ip6: its address of an IPv6 subnet; it has one by which it speaks to its neighbours then, too.
+    """
 
     tap: str
     bridge: str
     mac: str
     ip: str | None
     group_ids: tuple[str, ...]
+    ip6: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_network
 
 from cloudkit_libvirt.bodies import Forward, Phase, PortBody, SubnetBody
 from cloudkit_libvirt.default_groups import groups_by_id
@@ -21,8 +21,9 @@ def wanted(view: View, cloud_id: str) -> Topology:
     routers = {router.id: router.body for router in view.all(RouterBody)}
     ports = view.all(PortBody)
     joined = {
-        port.body.subnet_id: port.body.device_id
+        subnet_id: port.body.device_id
         for port in ports
+        for subnet_id in port.body.subnet_ids
         if port.body.device_owner == ROUTER_OWNER and port.body.device_id in routers
     }
     floating = [record.body for record in view.all(FloatingIpBody)]
@@ -30,7 +31,9 @@ def wanted(view: View, cloud_id: str) -> Topology:
     sources = [
         (IPv4Network(subnet.body.cidr), ip)
         for subnet in inner
-        if (router := routers.get(joined.get(subnet.id, ""))) is not None and (ip := router.external_ip)
+        if subnet.body.version == 4
+        and (router := routers.get(joined.get(subnet.id, ""))) is not None
+        and (ip := router.external_ip)
     ]
     return Topology(
         segments=tuple(_segment(subnet, joined.get(subnet.id), routers) for subnet in inner),
@@ -56,7 +59,7 @@ def _segment(subnet: Record[SubnetBody], router_id: str | None, routers: dict[st
     return Segment(
         network=libvirt_name(subnet.body.network_id),
         bridge=bridge_name(subnet.body.network_id),
-        cidr=IPv4Network(subnet.body.cidr),
+        cidr=ip_network(subnet.body.cidr),
         router=router_id,
         leads_out=router_id is not None and routers[router_id].external_network_id is not None,
     )
@@ -80,6 +83,7 @@ def _guests(ports: list[Record[PortBody]], network_ids: set[str]) -> Iterator[Gu
                 bridge=bridge_name(body.network_id),
                 mac=body.mac,
                 ip=body.taken_ip,
+                ip6=next((ip for ip, subnet_id in body.taken if subnet_id == body.subnet6_id), None),
                 group_ids=body.group_ids or (),
             )
 
@@ -94,7 +98,6 @@ def _groups(view: View, cloud_id: str, ports: list[Record[PortBody]], guests: tu
     members: dict[str, set[str]] = {}
     for guest in guests:
         for id in guest.group_ids:
-            if guest.ip:
-                members.setdefault(id, set()).add(guest.ip)
+            members.setdefault(id, set()).update(filter(None, (guest.ip, guest.ip6)))
     for id in sorted(used | named):
         yield Group(id=id, rules=known[id].body.rules, members=tuple(sorted(members.get(id, ()))))

@@ -118,9 +118,10 @@ def test_ip_shows_the_servers_addresses(cloud: Cloud, image: Image, network: Net
     cloud.subnets.create("v6", network=network, cidr="2001:db8::/64")
     server = cloud.servers.create("web", image=image, flavor="m1.tiny", networks=[network])
     out = run(cloud.native.guests.guest(server.id), "ip addr").stdout
-    assert "inet 172.16.1.2" in out
-    assert "inet6 2001:db8::2" in out
-    assert server.addresses[0].mac in out
+    four, six = server.addresses
+    assert (four.ip, four.version, six.version) == ("172.16.1.2", 4, 6)
+    assert f"    link/ether {four.mac}\n    inet {four.ip} scope global eth0\n    inet6 {six.ip} scope" in out
+    assert "eth1" not in out
 
 
 def test_a_volume_shows_as_a_disk(cloud: Cloud, guest: Guest) -> None:

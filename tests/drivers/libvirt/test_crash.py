@@ -51,7 +51,7 @@ STEPS: tuple[tuple[type[Any], str], ...] = (
     (libvirt.virDomain, "create"),
     (libvirt.virDomain, "destroy"),
     (libvirt.virDomain, "shutdown"),
-    (BridgedSubnets, "_define"),
+    (BridgedSubnets, "_restart"),
     (BridgedSubnets, "_undefine"),
 )
 
@@ -137,6 +137,7 @@ def lonely_port(driver: Any) -> None:
     network = driver.network.networks.create(network_spec())
     driver.network.subnets.create(subnet_spec(network.id))
     driver.network.ports.create(port_spec(network.id, mac="02:00:00:00:00:01"))
+    driver.network.subnets.create(subnet_spec(network.id, "fd00:1::/64", ip_version=6, ipv6_mode="slaac"))
 
 
 def server_on_a_volume(driver: Any) -> None:

@@ -53,6 +53,7 @@ from cloudkit_libvirt.blobs import BlobExists, MemoryBlobs
 from cloudkit_libvirt.bodies import Plug, PlugPhase, VolumeBody
 from cloudkit_libvirt.plugging import PluggableVolumes
 from cloudkit_libvirt.pool import Pool
+from cloudkit_libvirt.xml_tree import parse
 
 Left = Callable[[], list[str]]
 
@@ -331,7 +332,6 @@ class TestNetworks:
             ({"cidr": "10.0.0.7/24"}, InvalidRequest),
             ({"gateway_ip": "10.9.9.9"}, InvalidRequest),
             ({"gateway_ip": "172.16.1.255"}, InvalidRequest),
-            ({"dns": ("dns.example",)}, InvalidRequest),
             ({"allocation_pools": (("172.16.1.9", "172.16.1.3"),)}, InvalidRequest),
             ({"network_id": "nope"}, NotFound),
         ],
@@ -353,14 +353,27 @@ class TestNetworks:
         assert left() == before
         assert driver.native.networkLookupByName(f"ck-{network.id}").isActive()
 
-    def test_a_second_subnet_is_refused_and_the_first_stays(self, driver: Any, left: Left) -> None:
+    def test_a_second_subnet_is_refused_where_servers_would_lose_the_network(self, driver: Any, left: Left) -> None:
         network, subnet = make_network(driver)
+        server = make_server(driver, Nic(network_id=network.id))
         before = left()
-        with pytest.raises(Unsupported):
+        with pytest.raises(InUse, match="servers are on the network"):
             driver.network.subnets.create(subnet_spec(network.id, "10.77.0.0/24"))
         assert left() == before
         assert driver.native.networkLookupByName(f"ck-{network.id}").isActive()
         assert [item.id for item in driver.network.subnets.list(EVERYTHING)] == [subnet.id]
+        driver.compute.servers.delete(server.id)
+        driver.network.subnets.create(subnet_spec(network.id, "10.77.0.0/24"))
+
+    def test_reservations_outlive_a_second_subnet(self, driver: Any) -> None:
+        network, _ = make_network(driver)
+        mac = "02:00:00:00:00:01"
+        port = driver.network.ports.create(port_spec(network.id, mac=mac))
+        driver.network.subnets.create(subnet_spec(network.id, "10.77.0.0/24"))
+        xml = driver.native.networkLookupByName(f"ck-{network.id}").XMLDesc()
+        assert [host.get("ip") for host in parse(xml).iter("host") if host.get("mac") == mac] == [
+            port.fixed_ips[0].ip
+        ]
 
     def test_delete_is_refused_while_ports_use_it(self, driver: Any) -> None:
         network, subnet = make_network(driver)

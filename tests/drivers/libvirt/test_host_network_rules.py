@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import uuid
 from dataclasses import replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 from hypothesis import given
@@ -106,8 +106,44 @@ def test_who_is_not_known_sends_nothing() -> None:
 def test_a_network_without_a_router_has_a_way_to_itself_only() -> None:
     alone = Segment(network="ck-b", bridge="ckb", cidr=IPv4Network("10.2.0.0/24"))
     script = render(replace(SMALL, segments=(*SMALL.segments, alone)))
-    assert chain(script, "way_0") == ['oifname { "cka" } accept', 'oifname != { "cka", "ckb" } accept']
-    assert chain(script, "way_1") == ['oifname { "ckb" } accept']
+    assert chain(script, "way_0") == ["ip daddr { 10.1.0.0/24 } accept", 'oifname != { "cka", "ckb" } accept']
+    assert chain(script, "way_1") == ["ip daddr { 10.2.0.0/24 } accept"]
+
+
+IPV6 = replace(
+    SMALL,
+    segments=(*SMALL.segments, replace(SMALL.segments[0], cidr=IPv6Network("fd00:1::/64"))),
+    guests=(replace(GUEST, ip6="fd00:1::5054:ff:fe00:1"),),
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "line"),
+    [
+        (RULE, "accept"),
+        (SSH, "meta l4proto 6 th dport 22-22 accept"),
+        (replace(RULE, protocol="icmp"), "meta l4proto 58 accept"),
+        (replace(RULE, protocol="icmpv6", port_min=128, port_max=0), "icmpv6 type 128 icmpv6 code 0 accept"),
+        (replace(RULE, remote_cidr="fd00:2::/64"), "ip6 saddr fd00:2::/64 accept"),
+        (replace(RULE, remote_group_id=GROUP), f"ip6 saddr @members_{uuid.UUID(GROUP).hex}6 accept"),
+    ],
+)
+def test_a_rule_of_ipv6_becomes_a_line_of_its_own_chain(rule: SecurityGroupRule, line: str) -> None:
+    script = render(replace(IPV6, groups=(replace(SMALL.groups[0], rules=(replace(rule, ip_version=6),)),)))
+    assert chain(script, f"group_{uuid.UUID(GROUP).hex}_in6") == [line]
+    assert chain(script, f"group_{uuid.UUID(GROUP).hex}_in") == []
+
+
+def test_neighbours_on_two_bridges_may_have_the_same_address() -> None:
+    other = replace(IPV6.guests[0], tap="ckt2", bridge="ckb", ip="10.2.0.2", ip6="fd00:2::5054:ff:fe00:1")
+    script = render(replace(IPV6, guests=(*IPV6.guests, other)))
+    assert '"cka" . fe80::5054:ff:fe00:1 : ' in script
+    assert '"ckb" . fe80::5054:ff:fe00:1 : ' in script
+
+
+def test_without_an_ipv6_subnet_nothing_of_it_passes() -> None:
+    assert "ip6" not in render(SMALL)
+    assert chain(render(SMALL), "guest")[-1] == "drop"
 
 
 def test_the_script_grows_with_what_is_there_and_not_with_its_square() -> None:
@@ -160,16 +196,18 @@ def test_text_from_a_record_cannot_become_a_rule(text: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("nft") is None, reason="nft is not installed")
-def test_nft_takes_the_script() -> None:
+@pytest.mark.parametrize("topology", [SMALL, IPV6], ids=["IPv4", "both"])
+def test_nft_takes_the_script(topology: Topology) -> None:
     rules = (
         SSH,
         *(replace(RULE, protocol=name) for name in PROTOCOLS),
         replace(RULE, protocol="icmp", port_min=8),
         replace(RULE, protocol="89", remote_group_id=GROUP),
     )
+    of_ipv6 = (replace(rule, ip_version=6) for rule in rules)
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--net", "nft", "-c", "-f", "-"],
-        input=with_rules(*rules),
+        input=render(replace(topology, groups=(replace(SMALL.groups[0], rules=(*rules, *of_ipv6)),))),
         capture_output=True,
         text=True,
         check=False,

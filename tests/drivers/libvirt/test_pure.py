@@ -181,16 +181,50 @@ class TestXml:
         assert len(network_xml.bridge_name(NETWORK_ID)) <= 15
 
     def test_network(self) -> None:
-        element = parse(to_text(network_xml.network(subnet(dns=("8.8.8.8", "1.1.1.1")), 1400)))
+        element = parse(to_text(network_xml.network([subnet(dns=("8.8.8.8", "1.1.1.1"))], 1400, {})))
         hosts = element.findall("ip/dhcp/host")
         assert len(hosts) == 253
         assert hosts[0].attrib["ip"] == "10.0.0.2"
         assert element.find("ip/dhcp/range") is None
         assert element.find("mtu").get("size") == "1400"  # type: ignore[union-attr]
-        assert "dhcp-option=6,8.8.8.8,1.1.1.1" in to_text(element)
+        assert "dhcp-option=option:dns-server,8.8.8.8,1.1.1.1" in to_text(element)
+
+    def test_a_network_of_several_subnets(self) -> None:
+        second = replace(
+            subnet(dns=("9.9.9.9",)),
+            cidr="10.8.0.0/24",
+            bridge_ip="10.8.0.1",
+            gateway_ip="10.8.0.1",
+            pools=(("10.8.0.2", "10.8.0.3"),),
+            mac_offset=256,
+            host_routes=(("192.0.2.0/24", "10.8.0.9"),),
+        )
+        six = replace(
+            subnet(),
+            cidr="fd00:1::/64",
+            bridge_ip="fd00:1::1",
+            gateway_ip=None,
+            pools=(("fd00:1::2", "fd00:1::ff"),),
+            ipv6_mode="slaac",
+        )
+        element = parse(
+            to_text(network_xml.network([six, subnet(), second], None, {"10.0.0.9": "02:00:00:00:00:09"}))
+        )
+        assert [ip.get("address") for ip in element.findall("ip")] == ["10.0.0.1", "10.8.0.1", "fd00:1::1"]
+        hosts = {host.get("ip"): host.get("mac") for host in element.findall("ip[1]/dhcp/host")}
+        assert (hosts["10.0.0.9"], len(set(hosts.values()))) == ("02:00:00:00:00:09", len(hosts))
+        assert {"10.0.0.2", "10.8.0.2", "10.8.0.3"} <= hosts.keys()
+        options = [each.get("value") for each in element.iter() if each.tag.endswith("option")]
+        assert options == [
+            "dhcp-range=set:s0,10.8.0.0,static,255.255.255.0",
+            "dhcp-option=tag:s0,option:dns-server,9.9.9.9",
+            "dhcp-option=tag:s0,option:router,10.8.0.1",
+            "dhcp-option=tag:s0,option:classless-static-route,192.0.2.0/24,10.8.0.9,0.0.0.0/0,10.8.0.1",
+            f"ra-param={network_xml.bridge_name(NETWORK_ID)},0,0",
+        ]
 
     def test_no_gateway_tells_dhcp_so(self) -> None:
-        assert "dhcp-option=3" in to_text(network_xml.network(subnet(gateway_ip=None), None))
+        assert "dhcp-option=option:router" in to_text(network_xml.network([subnet(gateway_ip=None)], None, {}))
 
     def test_a_domain_boots_by_bios_unless_told_otherwise(self) -> None:
         bios, uefi = (parse(to_text(domain_xml.domain(domain_spec(uefi=uefi)))) for uefi in (False, True))

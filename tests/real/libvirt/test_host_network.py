@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 
+import pytest
 from bed import LibvirtBed
 from conftest import ROUTED
-from guarded_server import Guarded, outside
+from guarded_server import HOST_OUTSIDE, WEB, Guarded, outside
+from saved_guest import USER
 
 import cloudkit
-from cloudkit import Server
+from cloudkit import FixedIpSpec, Server
 from cloudkit_libvirt.network_xml import bridge_name
 
 FOREIGN = (
@@ -78,3 +81,41 @@ def test_of_a_deleted_cloud_nothing_is_left(bed: LibvirtBed, guarded: Guarded) -
             if value.name != "public":
                 collection.delete(value)
     assert "cloudkit" not in ruleset(bed)
+
+
+def test_a_subnet_that_is_added_while_servers_run_is_served(bed: LibvirtBed, guarded: Guarded) -> None:
+    cloud, server = guarded.cloud, guarded.server
+    (network,) = (network for network in cloud.networks.list() if network.name == "inside")
+    (router,) = cloud.routers.list()
+    route, hop, name_server = "192.0.2.0/24", "172.16.8.9", "172.16.8.53"
+    second = cloud.subnets.create(
+        "second", network=network, cidr="172.16.8.0/24", dns=[name_server], host_routes=[(route, hop)]
+    )
+    third = cloud.subnets.create("third", network=network, cidr="fd00:8::/64")
+    for subnet in (second, third):
+        cloud.routers.add_interface(router, subnet)
+    with outside(bed, "198.18.0.9"):
+        guarded.check("198.18.0.9")
+        port = cloud.ports.create(
+            "port", network=network, fixed_ips=[FixedIpSpec(subnet_id=second.id)], security_groups=["ssh"]
+        )
+        other = cloud.servers.create("other", image="guest", flavor="guest", networks=[port], key_pair="me")
+        assert sorted(address.version for address in cloud.servers.get(server).addresses) == [4, 4, 6]
+        with cloud.ssh(other, user=USER, key=guarded.key, timeout_s=180) as shell:
+            # IPv6 has no client that could be waited for: the kernel asks first whether others have its address.
+            await_ipv6 = "for try in $(seq 30); do ip -6 addr | grep -q ' fd00:8:' && break; sleep 1; done"
+            shown = shell.run(f"{await_ipv6}; ip addr; ip -4 route; cat /etc/resolv.conf", check=True).stdout
+            for fixed in port.fixed_ips:
+                assert f" {fixed.ip}/" in shown, shown
+            assert f"{route} via {hop}" in shown
+            assert "default via 172.16.8.1" in shown
+            assert f"nameserver {name_server}" in shown
+            seen = shell.run(["nc", "-w", "5", "198.18.0.9", str(WEB)], check=True, timeout_s=20).stdout.strip()
+            assert seen == HOST_OUTSIDE
+    # An ordinary connection of IPv6, from the host.
+    (six,) = (address.ip for address in other.addresses if address.version == 6)
+    with pytest.raises(TimeoutError):
+        socket.create_connection((six, 22), 1)
+    cloud.security_groups.add_rule("ssh", "tcp", port=22, ip_version=6)
+    with socket.create_connection((six, 22), 5):
+        pass

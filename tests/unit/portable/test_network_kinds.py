@@ -40,7 +40,7 @@ def test_a_network_and_its_subnet_by_one_call(cloud: Cloud) -> None:
         ({"cidr": "10.0.0.0/33"}, "is no CIDR"),
         ({"cidr": "10.0.0.0/24", "gateway_ip": "10.0.1.1"}, "gateway_ip: 10.0.1.1 is not within"),
         ({"cidr": "10.0.0.0/24", "gateway_ip": "::1"}, "an IPv4 address is expected"),
-        ({"cidr": "10.0.0.0/24", "dns": ["x"]}, "dns: an IP address"),
+        ({"cidr": "10.0.0.0/24", "dns": ["x"]}, "dns: an IPv4 address"),
         ({"cidr": "10.0.0.0/24", "allocation_pools": [("10.0.0.1", "10.0.0.9")]}, "holds the gateway"),
         ({"mtu": 67}, "mtu: it is 67"),
         ({"external": "yes"}, "external: True or False"),
