@@ -10,7 +10,7 @@ from cloudkit._collection import Collection, Creation, Ref
 from cloudkit._console import Console
 from cloudkit._context import Verb
 from cloudkit.driver import ConsoleLog, InteractiveConsole, Samples, ServerImages
-from cloudkit.errors import CloudError, InvalidRequest, InvalidState, WaitTimeout
+from cloudkit.errors import CloudError, InvalidRequest, InvalidState, ResourceFailed, WaitTimeout
 from cloudkit.types import Image, ImageSpec, Kind, Nic, Port, Sample, Server, ServerSpec, ServerStatus
 
 NO_NETWORK = "none"
@@ -18,6 +18,8 @@ _RUNNING = frozenset({ServerStatus.ACTIVE})
 _OFF = frozenset({ServerStatus.SHUTOFF})
 _RUNNING_OR_OFF = _RUNNING | _OFF
 CONSOLE_LINES = 20
+FAULT_PAUSES_S = (0.2, 0.5, 1.0)
+"""Before the looks for a fault that is not there yet: Nova writes it after the status."""
 MAX_USER_DATA_BYTES = 65535
 """Nova's limit, of the base64 text (compute API reference, "Create server")."""
 
@@ -342,6 +344,18 @@ class Servers(Collection[Server]):
         self._context.require("security_groups")
         groups = self._others(Kind.SECURITY_GROUP)
         return tuple(dict.fromkeys(groups.ref_id(ref) for ref in refs))
+
+    def _failure(self, value: Server) -> ResourceFailed:
+        try:
+            for pause_s in FAULT_PAUSES_S:
+                if value.fault is not None:
+                    break
+                self._context.call(self._context.driver.wait_change, self.kind, pause_s)
+                value = self._fetch(value.id)
+        except CloudError:
+            # What is known already is told.
+            pass
+        return super()._failure(value)
 
     def _console_tail(self, id: str) -> str | None:
         if "servers.console_log" not in self._context.driver.capabilities:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from ipaddress import ip_network
@@ -97,7 +98,14 @@ class Lab:
         """A network with a subnet."""
         if self.target.network is not None:
             return self.cloud.networks.get(self.target.network)
-        return self.shared.networks.create(self.name("network"), cidr=self.cidr())
+        network = self.shared.networks.create(self.name("network"), cidr=self.cidr())
+        self.join(self.shared, network)
+        return network
+
+    def join(self, cloud: Cloud, network: Network) -> None:
+        """Make sure that servers on a network can be logged in to."""
+        if self.target.join is not None and self._can_log_in:
+            self.target.join(cloud, network)
 
     @cached_property
     def key_path(self) -> Path:
@@ -138,6 +146,15 @@ class Lab:
     def shell(self, server: Server) -> Shell:
         """A login to a server that has ``key_pair``."""
         return self.cloud.ssh(server, user=self.target.user, key=self.key_path, timeout_s=self.target.login_timeout_s)
+
+    def soon(self, probe: Callable[[], bool]) -> bool:
+        """Whether it is true once the cloud has done what it has said that it does."""
+        deadline = time.monotonic() + self.target.settle_s
+        while not probe():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.2)
+        return True
 
     @contextmanager
     def closing(self) -> Generator[list[Shell]]:

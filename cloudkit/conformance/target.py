@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudkit import Cloud
+from cloudkit import Cloud, Network
 from cloudkit.cli.story import BLANK_IMAGE
 
 
@@ -23,9 +23,12 @@ class Target:
         user: the guest's login user.
         ram_mib, disk_gib: the size of the suite's servers.
         login_timeout_s: how long a server may take from ACTIVE to its first login, in real seconds.
+        join: puts the tests' own host on a network that it does not reach by itself; what is created for it through
+            the given Cloud is deleted with the network.
         network: a network with a subnet that is there, for back-ends where none can be made.
         external_network: the network that floating IPs are from; None for the only external one.
         traffic: whether its guests run and send packets to each other; a simulated one's do not.
+        settle_s: how long after an answer network and disks may still be as they were before, in real seconds.
         cidr: a /16 that is free; subnets are cut from it.
         floor: capabilities that it must declare.
         never: capabilities that it cannot have by its nature; the matrix tells them from those that are to come.
@@ -39,9 +42,11 @@ class Target:
     ram_mib: int = 128
     disk_gib: int = 1
     login_timeout_s: float = 120.0
+    join: Callable[[Cloud, Network], None] | None = None
     network: str | None = None
     external_network: str | None = None
     traffic: bool = False
+    settle_s: float = 0.0
     cidr: str = "10.213.0.0/16"
     floor: frozenset[str] = frozenset()
     never: frozenset[str] = frozenset()

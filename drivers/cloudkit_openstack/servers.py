@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, ClassVar, cast
 
 from cloudkit.driver import Query
-from cloudkit.errors import Busy, Conflict, InvalidRequest, InvalidState
+from cloudkit.errors import Busy, Conflict, InvalidRequest, InvalidState, NotFound
 from cloudkit.types import (
     Endpoint,
     Fault,
@@ -226,12 +226,16 @@ class Servers(RestCollection[Server]):
     # ---------------------------------------------------------------- what it tells, what is made of it
 
     def console_log(self, id: str, lines: int | None) -> str:
-        """What it printed since boot; nothing while it is being built."""
+        """What it printed since boot; nothing while it is being built, or where it was stopped before it printed."""
         self._own(id)
         try:
             answer = self._action(id, "os-getConsoleOutput", {} if lines is None else {"length": lines})
         except Conflict:
             # Nova's InstanceNotReady: no host has it yet.
+            return ""
+        except NotFound:
+            # Nova's ConsoleNotAvailable, or there is no such server.
+            self.get(id)
             return ""
         text = str(answer.get("output") or "")
         return text if lines is None else "".join(text.splitlines(keepends=True)[-lines:])

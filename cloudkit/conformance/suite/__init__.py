@@ -20,7 +20,7 @@ from cloudkit.conformance.suite.kinds import TestEveryKind, TestValuesOfOthers
 from cloudkit.conformance.suite.listing import TestListing
 from cloudkit.conformance.suite.many_subnets import TestHostRoutes, TestIpv6, TestSeveralSubnets
 from cloudkit.conformance.suite.networks import TestNetworks, TestSubnets
-from cloudkit.conformance.suite.references import TestOddNames, TestReferences
+from cloudkit.conformance.suite.references import TestOddNames, TestRareNames, TestReferences
 from cloudkit.conformance.suite.routing import TestFloatingIps, TestRouters, TestSecurityGroups
 from cloudkit.conformance.suite.scopes import TestScopes, TestSweep
 from cloudkit.conformance.suite.server_life import (
@@ -77,6 +77,7 @@ __all__ = [
     "TestPause",
     "TestPorts",
     "TestRebuild",
+    "TestRareNames",
     "TestReferences",
     "TestRescue",
     "TestResize",

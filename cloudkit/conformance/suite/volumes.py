@@ -345,7 +345,8 @@ class TestAttach(Conformance):
         with lab.shell(server) as shell:
             device = find_disk(shell, disk)
             cloud.volumes.extend(disk.volume_id, 2)
-            assert f"{2 << 30} bytes" in shell.run(f"fdisk -l {device}", sudo=True, check=True).stdout
+            table = ["fdisk", "-l", device]
+            assert lab.soon(lambda: f"{2 << 30} bytes" in shell.run(table, sudo=True, check=True).stdout)
 
     @needs("volumes.extend")
     def test_an_attached_one_grows(self, lab: Lab, cloud: Cloud) -> None:

@@ -122,6 +122,21 @@ def test_a_wait_for_many_is_one_list_a_look(
     assert sum(sent.startswith("POST") for sent in rest.sent) == 50
 
 
+def test_a_fault_that_nova_writes_after_the_status_is_told(
+    cloud: cloudkit.Cloud, rest: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloudkit_openstack.driver.time.sleep", lambda _s: None)
+    body = {**recorded("servers"), "status": "ERROR"}
+    fault = {"message": "No valid host was found.", "code": 500, "created": "2026-11-26T08:00:00Z"}
+    rest.answer("GET", f"{NEUTRON}/v2.0/ports", {"ports": []})
+    rest.answer("POST", f"{NOVA}/v2.1/servers/{SERVER}/action", {"output": ""})
+    for known in ({}, {}, {"fault": fault}):
+        rest.answer("GET", f"{NOVA}/v2.1/servers/{SERVER}", {"server": {**body, **known}})
+    with pytest.raises(cloudkit.ResourceFailed, match="No valid host") as raised:
+        cloud.servers.wait(SERVER)
+    assert raised.value.fault == "No valid host was found."
+
+
 # ---------------------------------------------------------------- pages
 
 

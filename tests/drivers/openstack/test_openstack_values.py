@@ -173,6 +173,18 @@ def test_a_server_that_has_ended_is_not_there(cloud: cloudkit.Cloud, rest: Cloud
         shown(cloud, rest, Kind.SERVER, status="DELETED")
 
 
+def test_a_stopped_server_may_have_printed_nothing(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    refusal = {"itemNotFound": {"code": 404, "message": "Guest does not have a console available."}}
+    rest.answer("POST", f"{NOVA}/v2.1/servers/{SERVER}/action", refusal, 404)
+    rest.answer("GET", f"{NOVA}/v2.1/servers/{SERVER}", {"server": recorded("servers")})
+    rest.answer("GET", f"{NEUTRON}/v2.0/ports", {"ports": [recorded("ports")]})
+    assert cloud.servers.console_log(SERVER) == ""
+    rest.answer("GET", f"{NOVA}/v2.1/servers/{SERVER}", refusal, 404)
+    rest.answer("GET", f"{NOVA}/v2.1/servers/detail", {"servers": []})
+    with pytest.raises(NotFound):
+        cloud.servers.console_log(SERVER)
+
+
 def test_cinder_is_not_sent_what_its_database_does_not_hold(cloud: cloudkit.Cloud, rest: Cloud) -> None:
     for text in ({"name": "a🚀"}, {"name": "a", "description": "🚀"}, {"name": "a", "metadata": {"a": "🚀"}}):
         with pytest.raises(InvalidRequest, match="holds no '🚀'"):

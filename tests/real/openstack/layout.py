@@ -127,11 +127,8 @@ class Layout:
 
     def variables(self) -> dict[str, str]:
         """Return the environment that services and administration commands run with."""
-        tools = [str(self.environment / "bin"), os.environ["PATH"]]
-        if self.guests:
-            tools.insert(0, str(HERE / "bin"))
         return {
-            "PATH": os.pathsep.join(tools),
+            "PATH": os.pathsep.join([str(HERE / "bin"), str(self.environment / "bin"), os.environ["PATH"]]),
             "HOME": str(self / "run"),
             "LANG": "C.UTF-8",
             "PYTHONPATH": os.pathsep.join([str(HERE / "plugins"), str(HERE), *self._more_packages()]),
