@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from cloudkit._group_rules import rule_of, with_rule, without_rule
 from cloudkit.driver import Query
 from cloudkit.errors import AlreadyExists, InUse
-from cloudkit.types import Kind, RuleSpec, SecurityGroup, SecurityGroupRule, SecurityGroupSpec
+from cloudkit.types import Kind, Port, RuleSpec, SecurityGroup, SecurityGroupRule, SecurityGroupSpec
 from cloudkit_fake.clock import to_datetime
 from cloudkit_fake.cloud import FakeCloud, request
 from cloudkit_fake.collections import FakeCollection, not_found
@@ -96,6 +96,23 @@ def default_group_id(cloud: FakeCloud, project_id: str) -> str:
     )
     state.secrets["default-groups"][project_id] = id
     return id
+
+
+def lets_in(state: State, port: Port, number: int) -> bool:
+    """Whether a rule of a port's groups opens a TCP port to who is no member of a group.
+
+    From which of the addresses a rule names the caller comes is not known here: each of them counts.
+    """
+    groups = (state.find(Kind.SECURITY_GROUP, id) for id in port.security_group_ids)
+    return any(_opens(rule, number) for group in groups if group is not None for rule in group.rules)
+
+
+def _opens(rule: SecurityGroupRule, number: int) -> bool:
+    if rule.direction != "ingress" or rule.remote_group_id is not None or rule.protocol not in (None, "tcp", "6"):
+        return False
+    if rule.port_min is None:
+        return True
+    return rule.port_min <= number <= (rule.port_min if rule.port_max is None else rule.port_max)
 
 
 def _all_out() -> tuple[SecurityGroupRule, ...]:

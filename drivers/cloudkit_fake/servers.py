@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cloudkit.errors import InUse, InvalidRequest, InvalidState
+from cloudkit.errors import InUse, InvalidRequest, InvalidState, WaitTimeout
 from cloudkit.types import (
     Endpoint,
     Fault,
@@ -20,12 +20,13 @@ from cloudkit.types import (
     Volume,
 )
 from cloudkit_fake import console, usage
+from cloudkit_fake.clock import VirtualClock
 from cloudkit_fake.cloud import FakeCloud, request
 from cloudkit_fake.collections import Updatable, not_found
 from cloudkit_fake.derived import refresh_server
 from cloudkit_fake.images import Images
 from cloudkit_fake.ports import Ports
-from cloudkit_fake.security_groups import check_groups
+from cloudkit_fake.security_groups import check_groups, lets_in
 from cloudkit_fake.small_kinds import Flavors, KeyPairs
 from cloudkit_fake.terminal import Terminal
 from cloudkit_fake.volumes import ROOT_DEVICE, Volumes
@@ -33,6 +34,7 @@ from cloudkit_fake.zone import ZONE, check_zone
 
 S = ServerStatus
 GIB = 1 << 30
+SSH_PORT = 22
 POWERING_OFF = "powering-off"
 
 
@@ -304,9 +306,24 @@ class Servers(Updatable[Server]):
 
     @request
     def endpoints(self, id: str, port: int) -> tuple[Endpoint, ...]:
-        """A listener on loopback for the SSH port of a running server, started on demand; no other port."""
-        running = self._own(id).status in (S.ACTIVE, S.RESCUE)
-        return (self._cloud.guests.endpoint(id),) if running and port == 22 else ()
+        """A listener on loopback for the SSH port of a running server, started on demand; no other port.
+
+        Raises:
+            WaitTimeout: its security groups keep everybody out, and no time passes in which somebody opens them.
+        """
+        server = self._own(id)
+        if server.status not in (S.ACTIVE, S.RESCUE) or port != SSH_PORT:
+            return ()
+        if not self._is_open(server):
+            if isinstance(self._cloud.clock, VirtualClock):
+                raise _closed(server)
+            return ()
+        return (self._cloud.guests.endpoint(id),)
+
+    def _is_open(self, server: Server) -> bool:
+        """Whether a login gets through; to a server without a port nothing is in the way here."""
+        ports = [self._state.get(Kind.PORT, id) for id in self._state.plugged.get(server.id, ())]
+        return not ports or any(lets_in(self._state, port, SSH_PORT) for port in ports)
 
     @request
     def create_image(self, id: str, spec: ImageSpec) -> Image:
@@ -413,6 +430,16 @@ def _refuse_boot_volume(server: Server, verb: str) -> None:
         raise InvalidRequest(
             f"the server {server.name!r} boots from a volume, and is not {verb}", driver="fake", resource=server.id
         )
+
+
+def _closed(server: Server) -> WaitTimeout:
+    groups = ", ".join(server.security_groups) or "none"
+    return WaitTimeout(
+        f"nothing spoke SSH for {server.name}: of its security groups ({groups}) no rule lets TCP port {SSH_PORT} in",
+        driver="fake",
+        resource=server.id,
+        hint="Add a rule, as cloud.security_groups.add_rule(group, 'tcp', port=22); the group 'default' has none.",
+    )
 
 
 def _locked(server: Server) -> InvalidState:

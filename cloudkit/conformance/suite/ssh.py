@@ -54,6 +54,17 @@ class TestSsh(Conformance):
         with pytest.raises(HostKeyChanged):
             lab.cloud.ssh(lab.booted(), user=lab.target.user, key=lab.key_path, host_key=OTHER_HOST_KEY)
 
+    @needs("servers.security_groups", "security_groups")
+    def test_a_login_needs_a_rule(self, lab: Lab, cloud: Cloud) -> None:
+        server, closed = lab.booted(), cloud.security_groups.create(lab.name("closed"))
+        lab.cloud.servers.set_security_groups(server, [closed])
+        try:
+            with pytest.raises(WaitTimeout):
+                lab.cloud.ssh(server, user=lab.target.user, key=lab.key_path, timeout_s=3)
+        finally:
+            lab.cloud.servers.set_security_groups(server, [lab.login_group])
+        lab.shell(server).close()
+
     def test_another_key_is_refused(self, lab: Lab, cloud: Cloud, tmp_path: Path) -> None:
         cloud.key_pairs.generate(lab.name("key"), tmp_path / "another")
         with pytest.raises(SshAuthFailed) as raised:

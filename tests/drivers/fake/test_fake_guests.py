@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import cloudkit
-from cloudkit import Cloud, Image, Server, SshAuthFailed
+from cloudkit import Cloud, Image, Network, Server, SshAuthFailed, WaitTimeout
 from cloudkit.testing import Answer, Call
 
 User = "cirros"
@@ -227,3 +227,46 @@ def test_a_fake_in_a_file_keeps_its_host_keys(tmp_path: Path) -> None:
         for _ in range(2):
             with cloud.ssh("s", user=User, key=tmp_path / "key") as shell:
                 assert shell.run("hostname").stdout == "s\n"
+
+
+RULES: list[tuple[dict[str, Any], bool]] = [
+    ({"port": 22}, True),
+    ({"port": (20, 30), "cidr": "192.0.2.0/24"}, True),
+    ({}, True),
+    ({"protocol": None}, True),
+    ({"port": 80}, False),
+    ({"protocol": "udp", "port": 22}, False),
+    ({"port": 22, "direction": "egress"}, False),
+    ({"port": 22, "remote_group": "default"}, False),
+]
+
+
+@pytest.mark.parametrize(("rule", "opens"), RULES, ids=str)
+def test_a_login_needs_a_rule(
+    cloud: Cloud, image: Image, network: Network, key: Path, rule: dict[str, Any], opens: bool
+) -> None:
+    group = cloud.security_groups.create("ssh")
+    options = {"flavor": "m1.tiny", "networks": [network], "key_pair": "me", "security_groups": [group]}
+    server = cloud.servers.create("web", image=image, **options)
+    before = time.monotonic()
+    with pytest.raises(WaitTimeout, match=r"security groups \(ssh\) no rule lets TCP port 22 in"):
+        cloud.ssh(server, user=User, key=key)
+    assert time.monotonic() - before < 5
+    cloud.security_groups.add_rule(group, **{"protocol": "tcp", **rule})
+    if opens:
+        cloud.ssh(server, user=User, key=key).close()
+    else:
+        with pytest.raises(WaitTimeout):
+            cloud.ssh(server, user=User, key=key)
+
+
+def test_on_the_real_clock_a_rule_is_waited_for(tmp_path: Path) -> None:
+    with cloudkit.connect("fake://?clock=real") as cloud:
+        cloud.key_pairs.generate("me", tmp_path / "key")
+        cloud.images.upload("blank", data=bytes(1024), disk_format="raw")
+        network = cloud.networks.create("private", cidr="172.16.1.0/24")
+        options = {"flavor": "m1.tiny", "networks": [network], "key_pair": "me"}
+        server = cloud.servers.create("web", image="blank", **options)
+        assert endpoints(cloud, server) == ()
+        cloud.security_groups.add_rule("default", "tcp", port=22)
+        cloud.ssh(server, user=User, key=tmp_path / "key").close()

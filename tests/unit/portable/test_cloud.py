@@ -246,6 +246,7 @@ def test_values_have_no_connection_inside(cloud: Cloud, server_args: dict[str, A
 @pytest.fixture
 def key(cloud: Cloud, tmp_path: Path) -> Path:
     cloud.key_pairs.generate("me", tmp_path / "key")
+    cloud.security_groups.add_rule("default", "tcp", port=22)
     return tmp_path / "key"
 
 
