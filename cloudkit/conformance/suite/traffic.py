@@ -15,6 +15,8 @@ from cloudkit.conformance.lab import Lab
 WEB = 8080
 ANSWER_S = 3
 """How long a probe waits; what is dropped never answers."""
+SMALL_MTU = 1400
+"""What packets of the second network are no larger than."""
 ADVERT_S = 60
 """How long a guest is given until a router has told it its prefix."""
 
@@ -84,7 +86,8 @@ class TestTraffic(Conformance):
         if not lab.target.traffic:
             pytest.skip("its guests send no packets")
         with lab.cloud.scope("traffic") as cloud, lab.closing() as shells:
-            networks = tuple(cloud.networks.create(lab.name("network"), cidr=lab.cidr()) for _ in range(2))
+            mtus = (None, SMALL_MTU if cloud.supports("networks.create:mtu") else None)
+            networks = tuple(cloud.networks.create(lab.name("network"), cidr=lab.cidr(), mtu=mtu) for mtu in mtus)
             for network in networks:
                 lab.join(cloud, network)
             if cloud.supports("subnets.create:ipv6_mode"):
@@ -225,6 +228,11 @@ class TestTraffic(Conformance):
         assert field.soon(lambda: field.reaches(2, taken.ip))
         cloud.floating_ips.disassociate(taken)
         assert field.soon(lambda: not field.reaches(2, taken.ip))
+
+    @needs("networks.create:mtu")
+    def test_guests_keep_to_their_networks_mtu(self, field: Field) -> None:
+        for shell, network in ((field.shells[0], field.networks[0]), (field.shells[2], field.networks[1])):
+            assert int(shell.run("cat /sys/class/net/eth0/mtu", check=True).stdout) == network.mtu
 
     @needs("subnets.create:ipv6_mode")
     def test_ipv6_neighbours_need_a_rule_of_ipv6(self, field: Field) -> None:
