@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import ip_network
 from typing import Any, ClassVar
 
 from cloudkit.driver import Query
@@ -122,10 +123,15 @@ class Subnets(NeutronCollection[Subnet]):
 
     def create(self, spec: SubnetSpec) -> Subnet:
         """Make one; raises Conflict where it overlaps another one of its network."""
-        self._context.require(Kind.NETWORK, spec.network_id)
+        self._context.collections[Kind.NETWORK]._own(spec.network_id)
         pools = [{"start": first, "end": last} for first, last in spec.allocation_pools]
         routes = [{"destination": cidr, "nexthop": ip} for cidr, ip in spec.host_routes]
-        fields: dict[str, Any] = {} if spec.gateway_ip == "auto" else {"gateway_ip": spec.gateway_ip or NOTHING}
+        fields: dict[str, Any] = {}
+        if spec.gateway_ip != "auto":
+            fields["gateway_ip"] = spec.gateway_ip or NOTHING
+        elif spec.ip_version == 6:
+            # Neutron would take the range's very first address.
+            fields["gateway_ip"] = str(next(ip_network(spec.cidr).hosts()))
         try:
             body = self._make(
                 spec,

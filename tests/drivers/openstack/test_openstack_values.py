@@ -14,7 +14,7 @@ from cloud_of_answers import CINDER, GLANCE, NEUTRON, NOVA, PROJECT, SERVER, VOL
 from requests import PreparedRequest
 
 import cloudkit
-from cloudkit import FixedIp, InvalidRequest, Kind, Nic, NotFound
+from cloudkit import FixedIp, InvalidRequest, Kind, Nic, NotFound, PermissionDenied
 from cloudkit._keys import parse_public_key
 from cloudkit.types import VALUE_TYPES
 from cloudkit_openstack import marks
@@ -324,6 +324,28 @@ def test_a_networks_and_a_subnets_request(cloud: cloudkit.Cloud, rest: Cloud) ->
     assert (subnet["cidr"], subnet["ip_version"], subnet["enable_dhcp"]) == ("10.7.1.0/24", 4, True)
     assert "allocation_pools" not in subnet
     assert [sent.partition(" ")[0] for sent in rest.sent] == ["POST", "POST", "GET"]
+
+
+def test_an_ipv6_gateway_is_the_first_address_as_with_ipv4(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    sent = made(
+        cloud,
+        rest,
+        Kind.SUBNET,
+        lambda: cloud.subnets.create("six", network=NOBODY, cidr="fd00:7::/64"),
+    )
+    assert sent["gateway_ip"] == "fd00:7::1"
+
+
+def test_an_administrator_makes_no_subnet_in_another_projects_network(
+    connect: Callable[[], Any], rest: Cloud
+) -> None:
+    rest.roles = ("admin",)
+    cloud = connect()
+    network = {**recorded("networks"), "project_id": "another", "tenant_id": "another", "shared": True}
+    rest.answer("GET", f"{NEUTRON}/v2.0/networks/{NOBODY}", {"network": network})
+    with pytest.raises(PermissionDenied):
+        cloud.subnets.create("mine", network=NOBODY, cidr="10.8.0.0/24")
+    assert [sent for sent in rest.sent if sent.startswith("POST")] == []
 
 
 def test_tags_that_are_refused_leave_no_network(cloud: cloudkit.Cloud, rest: Cloud) -> None:
