@@ -9,7 +9,10 @@ from cloudkit.host.tree import Tree
 
 TOOLS = ("nft", "ip")
 
-_HINT = "Run as root, or grant CAP_NET_ADMIN, and install nft and ip (Debian: `sudo apt install nftables iproute2`)."
+_HINT = (
+    "Install nft and ip (Debian: `sudo apt install nftables iproute2`). Run as root, grant CAP_NET_ADMIN, or let "
+    "this user run both by sudo, in sudoers: `USER ALL=(root) NOPASSWD: /usr/sbin/nft, /usr/sbin/ip`."
+)
 _CAP_NET_ADMIN = 12
 """capability.h of Linux."""
 

@@ -367,7 +367,8 @@ def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context
         raise PermissionDenied(
             "the host's network cannot be changed from here",
             driver="libvirt",
-            hint="Run as root, or grant CAP_NET_ADMIN, and install nft and ip; or set host_network=off.",
+            hint="Install nft and ip there, and be root there, or let sudo run both without a password; or set "
+            "host_network=off.",
         )
     context = Context(
         connection=connection,

@@ -14,7 +14,7 @@ import tempfile
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from cloudkit.errors import CloudError, ConfigError, HostKeyChanged, HostKeyUnknown, Unauthenticated
 
@@ -112,6 +112,18 @@ def ssh_options(query: Mapping[str, str]) -> list[str]:
             "StrictHostKeyChecking": "yes",
         }
     return [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+
+
+def ssh_arguments(uri: str) -> list[str]:
+    """The command that logs in where libvirt does, as libvirt itself runs it; what is to run there is appended."""
+    parts, query = urlsplit(uri), query_of(uri)
+    argv = [query.get("command", "ssh"), "-T", "-e", "none"]
+    for option, value in (("-p", parts.port), ("-l", parts.username), ("-i", query.get("keyfile"))):
+        if value is not None:
+            argv += [option, unquote(str(value)) if option == "-l" else str(value)]
+    if query.get("no_verify", "0") != "0":
+        argv += ["-o", "StrictHostKeyChecking=no"]
+    return [*argv, "--", parts.hostname or ""]
 
 
 def failure_of(text: str) -> CloudError | None:

@@ -1,23 +1,28 @@
-"""Running commands where libvirt runs, which is here."""
+"""Running commands where libvirt runs: here, or at the other end of its ssh."""
 
 from __future__ import annotations
 
 import os
-import shutil
+import shlex
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 
 from cloudkit.errors import CloudError
-from cloudkit.host.routing import TOOLS, may_administer
-from cloudkit.host.tree import Tree
 from cloudkit_libvirt.connection import Connection
+from cloudkit_libvirt.ssh_transport import is_openssh, ssh_arguments
 
 _SYSTEM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 _TIMEOUT_S = 60.0
 
 
 class Host:
-    """Where commands run."""
+    """Where commands run, and with which rights."""
+
+    def __init__(self, rights: Sequence[str] = (), way: Sequence[str] | None = None) -> None:
+        """Put ``rights`` before each command; ``way`` takes a line for the shell of another host as last argument."""
+        self._rights = tuple(rights)
+        self._way = way
 
     def run(self, argv: Sequence[str], *, input: str | None = None) -> str:
         """Run one to its end; what it printed.
@@ -27,7 +32,7 @@ class Host:
         """
         try:
             done = subprocess.run(
-                argv,
+                self._whole(argv),
                 input=input,
                 capture_output=True,
                 text=True,
@@ -41,16 +46,31 @@ class Host:
             raise _failed(argv, done.stderr.strip())
         return done.stdout
 
+    def _whole(self, argv: Sequence[str]) -> list[str]:
+        whole = [*self._rights, *argv]
+        if self._way is None:
+            return whole
+        # Through a shell of POSIX whatever the login's is, in which quotes mean something else.
+        line = f"PATH=$PATH:{_SYSTEM_PATH} LC_ALL=C; export PATH LC_ALL; exec {shlex.join(whole)}"
+        return [*self._way, shlex.join(["sh", "-c", line])]
+
 
 def find_host(connection: Connection) -> Host | None:
-    """The host of a connection, if its network may be changed from here; else None."""
-    return _local_host() if connection.host is None else None
+    """The host of a connection, if its network may be changed from here; else None.
 
-
-def _local_host() -> Host | None:
-    if not may_administer(Tree()):
+    With the caller's own rights, else by ``sudo`` without a password; on another host through ssh, as libvirt is.
+    """
+    if connection.host is not None and not is_openssh(connection.uri):
         return None
-    return Host() if all(shutil.which(tool, path=_path()) for tool in TOOLS) else None
+    way = None if connection.host is None else ssh_arguments(connection.uri)
+    for rights in ((), ("sudo", "-n")):
+        host = Host(rights, way)
+        with suppress(CloudError):
+            # Both are needed, and the first does nothing without the right to change.
+            host.run(["nft", "list", "tables"])
+            host.run(["ip", "-V"])
+            return host
+    return None
 
 
 def _path() -> str:

@@ -29,7 +29,9 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> Generator[RemoteHost]:
 @pytest.fixture
 def connect(bed: LibvirtBed) -> Callable[[str], Cloud]:
     """Open a URI; libvirt says that it has KVM, which on a remote host is believed."""
-    return lambda uri: cloudkit.connect(f"libvirt+{uri}", pool_path=str(bed.pool_path), virt_type="qemu")
+    return lambda uri: cloudkit.connect(
+        f"libvirt+{uri}", pool_path=str(bed.pool_path), virt_type="qemu", external_cidr=""
+    )
 
 
 def test_the_story_is_told_from_afar(
@@ -42,10 +44,12 @@ def test_the_story_is_told_from_afar(
 url = {text(f"libvirt+{remote.uri()}")}
 pool_path = {text(str(bed.pool_path))}
 virt_type = "qemu"
-story = {{ image = {text(str(guest_path()))} }}
+external_cidr = ""
+story = {{ image = {text(str(guest_path()))}, external_network = "public" }}
 """)
     monkeypatch.setenv("CLOUDKIT_CONFIG", str(config))
-    with cloudkit.connect("far") as cloud:
+    with cloudkit.connect("far") as cloud, cloud.scope("external") as mine:
+        mine.networks.create("public", cidr="172.24.4.0/24", external=True)
         command = Path(ssh_transport.query_of(cloud._driver._context.connection.uri)["command"])  # type: ignore[attr-defined, unused-ignore]
         assert command.exists()
         result = run_story(cloud, lambda _event: None)
@@ -66,10 +70,17 @@ def test_a_server_is_reached_through_its_host(
         mine.images.upload("guest", path=guest_path())
         mine.flavors.create("small", vcpus=1, ram_mib=128, disk_gib=1)
         key_pair = mine.key_pairs.generate("key", tmp_path / "key")
-        server = mine.servers.create("far", image="guest", flavor="small", networks=[network], key_pair=key_pair)
+        mine.networks.create("outside", cidr="172.24.4.0/24", external=True)
+        mine.routers.create("router", external="outside", networks=[network])
+        group = mine.security_groups.create("ssh")
+        mine.security_groups.add_rule(group, "tcp", port=22)
+        server = mine.servers.create(
+            "far", image="guest", flavor="small", networks=[network], key_pair=key_pair, security_groups=[group]
+        )
+        floating = mine.floating_ips.create(external="outside", server=server)
         with mine.ssh(server, user="root", key=tmp_path / "key") as shell:
             assert shell.run("hostname", check=True).stdout == "far\n"
-            assert shell.endpoint.host == server.addresses[0].ip
+            assert shell.endpoint.host == floating.ip
             assert shell.endpoint.jump == f"root@127.0.0.1:{PORT}"
         mine.images.download("guest", tmp_path / "copy")
         assert (tmp_path / "copy").read_bytes() == guest_path().read_bytes()
