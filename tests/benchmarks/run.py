@@ -10,7 +10,7 @@ import importlib
 import sys
 from pathlib import Path
 
-NAMES = ("imports", "demo", "fake_cycles", "unit_test_cost", "ssh_exec")
+NAMES = ("imports", "demo", "fake_cycles", "unit_test_cost", "ssh_exec", "openstack_requests")
 BED_NAMES = ("many_servers", "list_servers", "wait_lateness", "create_to_ssh")
 
 
