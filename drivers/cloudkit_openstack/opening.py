@@ -13,7 +13,6 @@ from typing import Any
 
 import openstack.config
 from keystoneauth1.identity.base import BaseIdentityPlugin
-from keystoneauth1.session import TCPKeepAliveAdapter
 from openstack.config.loader import SECURE_FILES
 from openstack.connection import Connection
 
@@ -23,15 +22,13 @@ from cloudkit.errors import ConfigError
 from cloudkit_openstack.context import ADMIN_ROLE, Context, Project
 from cloudkit_openstack.driver import OpenStackDriver
 from cloudkit_openstack.errors import DRIVER, translate
+from cloudkit_openstack.http_session import HttpSession
 
 ENVIRONMENT = "envvars"
 """openstacksdk's name for the cloud that OS_* variables describe."""
 
 TIMEOUT_S = 60.0
 """How long an answer may take to begin, where clouds.yaml has no api_timeout."""
-
-CONNECTIONS = 64
-"""How many requests may be under way at once without opening connections anew."""
 
 _ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CLOUD = uuid.UUID("6b1c6a56-7f2f-5f6c-9b5e-0f8f3a1d9c44")
@@ -124,9 +121,7 @@ def _without_warnings() -> Generator[None]:
 def _prepare(connection: Connection) -> None:
     session = connection.session
     session.timeout = session.timeout or TIMEOUT_S
-    adapter = TCPKeepAliveAdapter(pool_connections=16, pool_maxsize=CONNECTIONS)
-    for scheme in ("http://", "https://"):
-        session.session.mount(scheme, adapter)
+    session.session = HttpSession()
 
 
 def _project(connection: Connection) -> Project:
