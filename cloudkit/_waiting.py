@@ -93,6 +93,9 @@ class Waiting(References[V]):
                     del pending[id]
             return None if pending else True
 
+        # The first of many was made some requests ago, and may be there by now: the next look comes without a pause.
+        if seen and len(pending) > 1 and look():
+            return settled
         try:
             poll(self._context, self.kind, timeout_s, look)
         except TimeUp as up:

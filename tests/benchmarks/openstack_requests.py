@@ -87,14 +87,22 @@ def creates(cloud: Any) -> bool:
     def ideal() -> None:
         with ThreadPoolExecutor(IN_FLIGHT) as pool:
             list(pool.map(lambda _: time.sleep(LATENCY_S), range(CREATES)))
-        # The one list of a batch that is ready at the first look.
-        time.sleep(LATENCY_S)
+        # The list of servers, for a batch that is ready at the first look; and that of ports, behind the addresses.
+        for _ in ("servers", "ports"):
+            time.sleep(LATENCY_S)
 
     def ours() -> None:
         assert all(each.status == "ACTIVE" for each in cloud.servers.create_many(specs))
 
     pairs = [(timed(ideal), timed(ours)) for _ in range(ROUNDS)]
-    return told(f"{CREATES} creates at {LATENCY_S * 1000:g} ms", pairs, CREATE_BOUND, 1e3, "ms")
+    return told(
+        f"{CREATES} creates at {LATENCY_S * 1000:g} ms",
+        pairs,
+        CREATE_BOUND,
+        1e3,
+        "ms",
+        than=f"{CREATES + 2} requests, {IN_FLIGHT} in flight,",
+    )
 
 
 class ByHand:
@@ -156,11 +164,19 @@ def count(found: Any, number: int) -> None:
     assert sum(1 for _ in found) == number
 
 
-def told(what: str, pairs: list[tuple[float, float]], bound: float, scale: float, unit: str, more: str = "") -> bool:
+def told(
+    what: str,
+    pairs: list[tuple[float, float]],
+    bound: float,
+    scale: float,
+    unit: str,
+    more: str = "",
+    than: str = "by hand",
+) -> bool:
     floor, ours = (median(times) * scale for times in zip(*pairs, strict=True))
     ratio = median(ours / floor for floor, ours in pairs)
     print(
-        f"{what}: by hand {floor:.1f} {unit}, cloudkit {ours:.1f} {unit}; ratio {ratio:.2f} × (bound {bound} ×){more}"
+        f"{what}: {than} {floor:.1f} {unit}, cloudkit {ours:.1f} {unit}; ratio {ratio:.2f} × (bound {bound} ×){more}"
     )
     return ratio <= bound
 

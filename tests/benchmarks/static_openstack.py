@@ -5,15 +5,15 @@ with running(servers=10_000, latency_s=0.05) as url: …
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import multiprocessing
 import os
-import time
+import re
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from typing import Any, ClassVar
 from unittest.mock import patch
@@ -25,64 +25,68 @@ IMAGE, FLAVOR = str(uuid.UUID(int=3)), str(uuid.UUID(int=4))
 PAGE = 1000
 
 
-class Answers(BaseHTTPRequestHandler):
-    """What each path is answered with; some class attributes are set before the start."""
+class Answers(asyncio.Protocol):
+    """What each path is answered with, by as little work as can be: it shares the processor with what is measured.
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+    Class attributes are set before the start.
+    """
+
     url = ""
     latency_s = 0.0
-    pages: dict[tuple[str, str], bytes]
+    pages: ClassVar[dict[tuple[str, str], bytes]]
     numbers = itertools.count(1)
     created: ClassVar[list[int]] = []
 
-    def do_GET(self) -> None:
-        parts = urlsplit(self.path)
-        query = parse_qs(parts.query)
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._received = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, end, body = self._received.partition(b"\r\n\r\n")
+        if end and len(body) >= length_of(head):
+            self._received = b""
+            method, path, _ = head.decode().split(" ", 2)
+            status, answer, latency_s = self.post(path) if method == "POST" else self.get(path)
+            fields = f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n"
+            token = "X-Subject-Token: t\r\n" if path.endswith("/auth/tokens") else ""
+            message = f"{fields}{token}\r\n".encode() + answer
+            asyncio.get_running_loop().call_later(latency_s, self._transport.write, message)
+
+    def get(self, path: str) -> tuple[int, bytes, float]:
+        parts = urlsplit(path)
         if parts.path in ("/compute/servers/detail", "/network/v2.0/ports"):
-            time.sleep(self.latency_s)
-            page = self.pages[parts.path, query.get("marker", [""])[0]]
             if self.created and parts.path.startswith("/compute"):
-                page = json.dumps({"servers": [server(number) for number in self.created]}).encode()
-            self.answer(page)
-        elif parts.path.startswith("/compute/servers/"):
-            time.sleep(self.latency_s)
-            self.answer(json.dumps({"server": server(uuid.UUID(parts.path.rpartition("/")[2]).int)}).encode())
-        elif parts.path.startswith("/compute"):
+                page = encoded({"servers": [server(number) for number in self.created]})
+            else:
+                page = self.pages[parts.path, parse_qs(parts.query).get("marker", [""])[0]]
+            return 200, page, self.latency_s
+        if parts.path.startswith("/compute/servers/"):
+            return 200, encoded({"server": server(uuid.UUID(parts.path.rpartition("/")[2]).int)}), self.latency_s
+        if parts.path.startswith("/compute"):
             link = {"rel": "self", "href": f"{self.url}/compute/"}
             version = {"id": "v2.1", "status": "CURRENT", "min_version": "2.1", "version": "2.96", "links": [link]}
-            self.answer(json.dumps({"version": version}).encode())
-        elif parts.path == "/network/v2.0/extensions":
-            self.answer(b'{"extensions": []}')
-        else:
-            link = {"rel": "self", "href": f"{self.url}/identity/v3/"}
-            self.answer(json.dumps({"version": {"id": "v3.14", "status": "stable", "links": [link]}}).encode())
+            return 200, encoded({"version": version}), 0
+        if parts.path == "/network/v2.0/extensions":
+            return 200, encoded({"extensions": []}), 0
+        link = {"rel": "self", "href": f"{self.url}/identity/v3/"}
+        return 200, encoded({"version": {"id": "v3.14", "status": "stable", "links": [link]}}), 0
 
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path.endswith("/auth/tokens"):
-            self.answer(json.dumps(token(self.url)).encode(), 201, {"X-Subject-Token": "t"})
-        else:
-            time.sleep(self.latency_s)
-            number = next(self.numbers)
-            self.created.append(number)
-            self.answer(json.dumps({"server": {"id": str(uuid.UUID(int=number))}}).encode(), 202)
-
-    def answer(self, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+    def post(self, path: str) -> tuple[int, bytes, float]:
+        if path.endswith("/auth/tokens"):
+            return 201, encoded(token(self.url)), 0
+        number = next(self.numbers)
+        self.created.append(number)
+        return 202, encoded({"server": {"id": str(uuid.UUID(int=number))}}), self.latency_s
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
+def length_of(head: bytes) -> int:
+    found = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    return int(found[1]) if found else 0
+
+
+def encoded(value: Any) -> bytes:
+    return json.dumps(value).encode()
 
 
 def token(url: str) -> dict[str, Any]:
@@ -193,17 +197,20 @@ def pages_of(number: int, url: str) -> dict[tuple[str, str], bytes]:
             if first + PAGE < number:
                 following = f"{url}{path}?limit={PAGE}&marker={uuid.UUID(int=numbers[-1])}"
                 page[f"{key}_links"] = [{"rel": "next", "href": following}]
-            pages[path, marker] = json.dumps(page).encode()
+            pages[path, marker] = encoded(page)
     return pages
 
 
 def serve(started: Connection, servers: int, latency_s: float) -> None:
-    with Server(("127.0.0.1", 0), Answers) as server:
-        Answers.url = f"http://127.0.0.1:{server.server_address[1]}"
+    async def run() -> None:
+        listening = await asyncio.get_running_loop().create_server(Answers, "127.0.0.1", 0, backlog=128)
+        Answers.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
         Answers.latency_s = latency_s
         Answers.pages = pages_of(servers, Answers.url)
         started.send(Answers.url)
-        server.serve_forever()
+        await listening.serve_forever()
+
+    asyncio.run(run())
 
 
 @contextmanager

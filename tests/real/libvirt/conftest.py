@@ -31,11 +31,17 @@ collect_ignore = [
 ]
 
 
+_told: set[str] = set()
+"""What was found to be left over: one test fails for it, and not all that come after."""
+
+
 @pytest.fixture
 def bed() -> Generator[LibvirtBed]:
     bed = current_bed()
     yield bed
-    assert bed.leftovers() == []
+    left = [each for each in bed.leftovers() if each not in _told]
+    _told.update(left)
+    assert left == []
 
 
 @pytest.fixture

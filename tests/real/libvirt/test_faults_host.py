@@ -145,6 +145,7 @@ def test_what_virsh_does_to_a_domain_is_seen_and_a_delete_removes_all(
         if act == "rename the disk":
             domain.destroy()
             (bed.pool_path / f"ck-{server.id}.disk").rename(bed.pool_path / f"ck-{server.id}.disk.old")
+            empty.native.storagePoolLookupByName("cloudkit").refresh()
         if act == "suspend":
             domain.suspend()
         if act.startswith("undefine"):

@@ -74,9 +74,9 @@ def test_a_wait_goes_on_after_the_daemon_was_killed(
     if outage != "short":
         with pytest.raises(Unavailable):
             list(empty.servers.list())
-    bed.start_libvirtd()
     # The wait has connected again when it has seen the server as it still is.
     looked.clear()
+    bed.start_libvirtd()
     assert looked.wait(SOON_S)
     cut_power(bed, server)
     assert waiting.result(SOON_S).status is ServerStatus.SHUTOFF
@@ -147,10 +147,19 @@ def test_a_daemon_that_hangs_is_given_up_and_taken_again_when_it_goes_on(
 
 
 def test_a_stop_survives_that_the_daemon_is_killed_while_it_is_waited_for(
-    bed: LibvirtBed, empty: Cloud, server: Server
+    bed: LibvirtBed, empty: Cloud, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The guest has no system to shut down: after the time for that, the power is cut, by another daemon."""
+    driver = empty._context.driver
+    wait_change, waits = driver.wait_change, threading.Event()
+
+    def wait_noted(kind: Kind, timeout_s: float) -> None:
+        waits.set()
+        wait_change(kind, timeout_s)
+
+    monkeypatch.setattr(driver, "wait_change", wait_noted)
     stopping = in_thread(lambda: empty.servers.stop(server, timeout_s=2))
+    assert waits.wait(SOON_S)
     bed.kill_libvirtd()
     bed.start_libvirtd()
     assert stopping.result(SOON_S).status is ServerStatus.SHUTOFF
