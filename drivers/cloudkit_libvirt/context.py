@@ -12,6 +12,7 @@ from cloudkit_libvirt.domains import Domains
 from cloudkit_libvirt.hostnet.reconcile import HostNetwork
 from cloudkit_libvirt.pool import Pool
 from cloudkit_libvirt.pools import Pools
+from cloudkit_libvirt.promised import Promised
 from cloudkit_libvirt.records import Records
 
 
@@ -32,6 +33,7 @@ class Context:
         read_only: nothing is to be changed.
         resume_servers: libvirt is to start a server again when the host has booted.
         plug_lock: choosing a disk's name and plugging it in is one step within a process.
+        promised: addresses that threads of this process are about to take.
     """
 
     connection: Connection
@@ -50,6 +52,7 @@ class Context:
     read_only: bool = False
     resume_servers: bool = False
     plug_lock: threading.Lock = field(default_factory=threading.Lock)
+    promised: Promised = field(default_factory=Promised)
     live_copies: dict[str, threading.Lock] = field(default_factory=dict[str, threading.Lock])
 
     def reconcile(self) -> None:

@@ -69,7 +69,7 @@ class GuestServers(Servers):
     def endpoints(self, id: str, port: int) -> tuple[Endpoint, ...]:
         """Its floating addresses, then its fixed ones; for a remote host through an ssh jump to it."""
         record = self._own(id)
-        plugged = Plugged(self._context.records.view(), self._context.cloud_id)
+        plugged = Plugged(self._context.records.view(), self._context.cloud_id, [record])
         addresses = sorted(plugged.addresses(record), key=lambda address: not address.floating)
         return tuple(self._context.connection.endpoint(address.ip, port) for address in addresses)
 

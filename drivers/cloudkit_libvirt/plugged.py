@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 
 from cloudkit.types import Address
@@ -12,11 +13,12 @@ from cloudkit_libvirt.routing_bodies import FloatingIpBody
 
 
 class Plugged:
-    """The ports of all servers of a view, read once."""
+    """The ports of servers, read once."""
 
-    def __init__(self, view: View, cloud_id: str) -> None:
+    def __init__(self, view: View, cloud_id: str, servers: Iterable[Record[ServerBody]]) -> None:
         """Read them."""
-        self._ports = {port.id: port.body for port in view.all(PortBody)}
+        found = (view.find(PortBody, id) for server in servers for id in server.body.port_ids)
+        self._ports = {port.id: port.body for port in found if port is not None}
         self._floating: dict[str, list[str]] = {}
         for record in view.all(FloatingIpBody):
             if record.body.way is not None:

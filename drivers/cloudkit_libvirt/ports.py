@@ -57,7 +57,12 @@ class Ports(RecordCollection[PortBody, Port]):
 
     def make(self, view: View, id: str, body: PortBody, wish: Wish) -> Record[PortBody]:
         """Write the record, take the address, register it where libvirt does not know it yet."""
-        body = self._choose(view, body, wish, set())
+        try:
+            return self._make(id, self._choose(view, id, body, wish, set()), wish)
+        finally:
+            self._context.promised.end(id)
+
+    def _make(self, id: str, body: PortBody, wish: Wish) -> Record[PortBody]:
         record = self._context.records.create(id, body)
         with undoing(lambda: self.remove(id)):
             record = self._take(record, wish)
@@ -182,22 +187,27 @@ class Ports(RecordCollection[PortBody, Port]):
 
     # -- addresses
 
-    def _choose(self, view: View, body: PortBody, wish: Wish, tried: set[str]) -> PortBody:
+    def _choose(self, view: View, id: str, body: PortBody, wish: Wish, tried: set[str]) -> PortBody:
         """A body with addresses and a MAC that nobody has, or had a moment ago."""
-        chosen = self._choose_ipv4(view, body, wish, tried)
+        chosen = self._choose_ipv4(view, id, body, wish, tried)
         six = ipv6_subnet(view, body.network_id)
         if six is None:
             return replace(chosen, ip6=None, subnet6_id=None)
         ip6 = slaac_address(IPv6Network(six.body.cidr), chosen.mac)
         return replace(chosen, ip6=ip6, subnet6_id=six.id)
 
-    def _choose_ipv4(self, view: View, body: PortBody, wish: Wish, tried: set[str]) -> PortBody:
+    def _choose_ipv4(self, view: View, id: str, body: PortBody, wish: Wish, tried: set[str]) -> PortBody:
         subnets = ipv4_subnets(view, body.network_id, wish) if wish.ipv4 else []
         if not subnets:
             return replace(body, mac=wish.mac or random_mac(), own_mac=wish.mac is not None)
         ports = [port.body for port in view.all(PortBody) if port.body.network_id == body.network_id]
         taken = tried | {port.ip for port in ports if port.ip is not None}
-        subnet, ip = _pick(subnets, taken, wish.ip, crowded=bool(tried))
+        if wish.ip is not None:
+            subnet, ip = _wished(subnets, taken, wish.ip)
+        else:
+            subnet, ip = self._context.promised.choose(
+                id, body.network_id, lambda promised: _free(subnets, taken | promised, crowded=bool(tried))
+            )
         prepared = {
             address: mac
             for other in ipv4_subnets(view, body.network_id, Wish())
@@ -225,7 +235,7 @@ class Ports(RecordCollection[PortBody, Port]):
                     f"the address {record.body.ip} or the MAC {record.body.mac} is taken", driver="libvirt"
                 )
             tried.add(record.body.ip or record.body.mac)
-            body = self._choose(records.view(), record.body, wish, tried)
+            body = self._choose(records.view(), record.id, record.body, wish, tried)
             record = records.replace(record, body, quiet=True)
         if record.body.subnet_ids:
             # A delete of the subnet at the same time sees this port's record, or this sees the delete.
@@ -375,16 +385,17 @@ def has_subnet(view: View, network_id: str) -> bool:
     return bool(_subnets(view, network_id, 4) or _subnets(view, network_id, 6))
 
 
-def _pick(
-    subnets: Sequence[Record[SubnetBody]], taken: set[str], wish: str | None, *, crowded: bool
-) -> tuple[Record[SubnetBody], str]:
-    """A subnet and an address of it; raises Conflict, InvalidRequest."""
-    if wish is not None:
-        subnet = subnets[0]
-        ip = str(addresses.parse_address(wish, IPv4Network(subnet.body.cidr), "address"))
-        if ip in taken or ip == subnet.body.bridge_ip:
-            raise Conflict(f"the address {ip} is taken", driver="libvirt")
-        return subnet, ip
+def _wished(subnets: Sequence[Record[SubnetBody]], taken: set[str], wish: str) -> tuple[Record[SubnetBody], str]:
+    """The subnet of an address that was asked for; raises Conflict, InvalidRequest."""
+    subnet = subnets[0]
+    ip = str(addresses.parse_address(wish, IPv4Network(subnet.body.cidr), "address"))
+    if ip in taken or ip == subnet.body.bridge_ip:
+        raise Conflict(f"the address {ip} is taken", driver="libvirt")
+    return subnet, ip
+
+
+def _free(subnets: Sequence[Record[SubnetBody]], taken: set[str], *, crowded: bool) -> tuple[Record[SubnetBody], str]:
+    """A subnet and a free address of it; raises Conflict."""
     for subnet in subnets:
         free = addresses.next_free(subnet.body, taken, crowded=crowded)
         if free is not None:

@@ -202,8 +202,8 @@ class ServerVerbs(RecordCollection[ServerBody, Server]):
     def _values(self, view: View, records: Sequence[Record[ServerBody]]) -> Iterator[Server]:
         if not records:
             return
-        states = self._context.domains.states()
-        plugged = Plugged(view, self._context.cloud_id)
+        states = self._context.domains.states_of([record.id for record in records])
+        plugged = Plugged(view, self._context.cloud_id, records)
         volumes: dict[str, list[str]] = {}
         for volume in view.all(VolumeBody):
             if plug := live_plug(self._context, view, volume):

@@ -63,7 +63,7 @@ def define(connection: Any, pool: Path, ids: list[str]) -> None:
         }  # fmt: skip
         mac = f"52:54:00:01:{index >> 8:02x}:{index & 255:02x}"
         port = PortBody(
-            **common, network_id=network_id, subnet_id=None, mac=mac, ip=f"172.16.{index >> 8}.{index & 255}",
+            **common, network_id=network_id, subnet_id=network_id, mac=mac, ip=f"172.16.{index >> 8}.{index & 255}",
             device_id=id, owned=True,
         )  # fmt: skip
         server = ServerBody(
