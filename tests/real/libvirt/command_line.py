@@ -20,6 +20,7 @@ GRACE_S = 30
 HANGS_AFTER_S = 900
 PYTEST = [
     *(sys.executable, "-m", "pytest"),
+    "--durations=15",
     *("-o", f"faulthandler_timeout={HANGS_AFTER_S}", "-o", "faulthandler_exit_on_timeout=true"),
 ]
 

@@ -7,7 +7,8 @@ python tests/real/libvirt/run.py --user-shell COMMAND … the same as an ordinar
 
 Tests whose files are named ``test_*_session.py`` are run in a second pytest, by an ordinary user. Without a path
 among the arguments all are run. The parts can be run at the same time, each in a bed of its own: ``suite`` is the
-conformance suite, ``session`` what the ordinary user runs, ``driver`` all the rest.
+conformance suite, ``session`` what the ordinary user runs, ``host`` what befalls a host (faults, kills, reboots) and a
+whole Debian, ``driver`` all the rest.
 
 With --debian before all else, or where CI is set, a Debian with cloud-init is built too, for the test that boots it.
 """
@@ -31,7 +32,17 @@ REPOSITORY = HERE.parents[2]
 TESTS = str(HERE.relative_to(REPOSITORY))
 SUITE = f"{TESTS}/test_conformance_real.py"
 SESSION = [str(path.relative_to(REPOSITORY)) for path in sorted(HERE.glob("test_*_session.py"))]
-PARTS = {"suite": [SUITE], "session": SESSION, "driver": [f"--ignore={path}" for path in (SUITE, *SESSION)]}
+HOST = [
+    str(path.relative_to(REPOSITORY))
+    for name in ("cloud_init", "fault*", "host_*", "story_kill")
+    for path in sorted(HERE.glob(f"test_{name}.py"))
+]
+PARTS = {
+    "suite": [SUITE],
+    "session": SESSION,
+    "host": HOST,
+    "driver": [f"--ignore={path}" for path in (SUITE, *SESSION, *HOST)],
+}
 NOTHING_SELECTED = 5
 """pytest's exit status where no test was collected."""
 
@@ -104,7 +115,7 @@ def runs_of(arguments: Sequence[str]) -> list[Run]:
 
 def main(arguments: list[str]) -> int:
     """Run pytest, or the command after --shell, inside a new bed."""
-    with_debian = bool(os.environ.get("CI")) and arguments[:2] not in (["--part", "suite"], ["--part", "session"])
+    with_debian = bool(os.environ.get("CI")) and (arguments[:1] != ["--part"] or arguments[1] == "host")
     if arguments[:1] == ["--debian"]:
         with_debian, arguments = True, arguments[1:]
     if arguments[:1] not in (["--shell"], ["--user-shell"]):
