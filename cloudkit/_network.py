@@ -88,8 +88,8 @@ class Networks(Collection[Network]):
 
     def _with_subnet(self, spec: SubnetSpec) -> Callable[[Network], Network]:
         def finish(network: Network) -> Network:
-            self._others(Kind.SUBNET)._create(replace(spec, network_id=network.id))
-            return self._fetch(network.id)
+            subnet = self._others(Kind.SUBNET)._create(replace(spec, network_id=network.id))
+            return replace(network, subnet_ids=(*network.subnet_ids, subnet.id))
 
         return finish
 
