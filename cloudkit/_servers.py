@@ -9,7 +9,7 @@ from cloudkit import _checks as checks
 from cloudkit._collection import Collection, Creation, Ref
 from cloudkit._console import Console
 from cloudkit._context import Verb
-from cloudkit.driver import ConsoleLog, InteractiveConsole, Samples, ServerImages
+from cloudkit.driver import ConsoleLog, InteractiveConsole, Interfaces, Samples, ServerImages
 from cloudkit.errors import CloudError, InvalidRequest, InvalidState, ResourceFailed, WaitTimeout
 from cloudkit.types import Image, ImageSpec, Kind, Nic, Port, Sample, Server, ServerSpec, ServerStatus
 
@@ -228,6 +228,44 @@ class Servers(Collection[Server]):
             part: InteractiveConsole = self._offered("servers.console")
             server = self._get(ref)
             return Console(self._context, server, self._context.call(part.console, server.id))
+
+    def attach_interface(self, ref: Ref, interface: Ref | Nic) -> Port:
+        """Plug another network interface into a server; a running guest sees it in a moment.
+
+        Args:
+            interface: a network, a port or a Nic, as in create's ``networks``.
+
+        Returns:
+            The port. One that was made for the server is deleted with it, or when it is detached.
+
+        Raises:
+            InUse: the port is plugged in somewhere.
+            Conflict: the address is taken.
+            InvalidState: the server is neither ACTIVE nor PAUSED nor SHUTOFF.
+        """
+        with Verb(self._context, "servers.attach_interface", ref):
+            part: Interfaces = self._offered("servers.interfaces")
+            nic = self._nic(interface)
+            _, port_id = self._act(ref, lambda id: self._context.call(part.attach_interface, id, nic))
+            return cast(Port, self._others(Kind.PORT)._fetch(port_id))
+
+    def detach_interface(self, ref: Ref, port: Ref, *, timeout_s: float | None = None) -> None:
+        """Pull an interface out; returns when the guest has let go of it.
+
+        A port that was made for the server is deleted, another one stays and is free.
+
+        Raises:
+            InvalidState: the port is not plugged into this server; or the server is in a status in which
+                ``attach_interface`` is refused too.
+            WaitTimeout: the guest does not let go.
+        """
+        with Verb(self._context, "servers.detach_interface", ref):
+            part: Interfaces = self._offered("servers.interfaces")
+            limit_s = self._checked_timeout(timeout_s)
+            ports = self._others(Kind.PORT)
+            port_id = ports._get(port).id
+            id, _ = self._act(ref, lambda id: self._context.call(part.detach_interface, id, port_id))
+            ports.until_free(port_id, lambda port: port.device_id != id, limit_s)
 
     def samples(self, ref: Ref) -> tuple[Sample, ...]:
         """What it uses at this moment, by Ceilometer's meters.

@@ -48,6 +48,7 @@ from cloudkit.types import (
     Kind,
     MemberStatus,
     Network,
+    Nic,
     Port,
     Quota,
     Resource,
@@ -452,6 +453,24 @@ class SecurityGroups(Collection[SecurityGroup, SecurityGroupSpec], Protocol):
     def remove_rule(self, id: str, rule_id: str) -> None: ...
 
 
+class Interfaces(Protocol):
+    """``servers.interfaces``: plug network interfaces into a server that is there, and pull them out."""
+
+    def attach_interface(self, id: str, nic: Nic) -> str:
+        """Plug one in; returns the id of its port, which was made for the server unless ``nic`` names one.
+
+        Raises InUse for a port that another server has, Conflict for an address that is taken.
+        """
+        ...
+
+    def detach_interface(self, id: str, port_id: str) -> None:
+        """Begin to pull one out, or do it; a port that was made for the server goes, another one is free then.
+
+        Raises InvalidState where the port is not plugged into this server.
+        """
+        ...
+
+
 class ServerSecurityGroups(Protocol):
     """``servers.security_groups``: change the groups of a running server's ports."""
 
@@ -556,6 +575,7 @@ GROUPS: Mapping[str, Group] = {
     "servers.create_image": Group("compute.servers", ServerImages),
     "servers.update": Group("compute.servers", Update),
     "servers.security_groups": Group("compute.servers", ServerSecurityGroups),
+    "servers.interfaces": Group("compute.servers", Interfaces),
     "server_groups": Group("compute.server_groups", ServerGroups),
     "images.create": Group("image.images", Upload),
     "images.download": Group("image.images", Download),

@@ -58,6 +58,7 @@ _ROUTED = frozenset(
         "floating_ips",
         "security_groups",
         "servers.security_groups",
+        "servers.interfaces",
         "servers.create:security_group_ids",
         "ports.create:security_group_ids",
         "subnets.create:host_routes",

@@ -76,6 +76,10 @@ ATTEMPTS: Mapping[str, tuple[Attempt, ...]] = {
     "servers.create_image": (lambda cloud, lab: cloud.servers.create_image(NOBODY, lab.name()),),
     "servers.update": (lambda cloud, lab: cloud.servers.update(NOBODY, name=lab.name()),),
     "servers.security_groups": (lambda cloud, _: cloud.servers.set_security_groups(NOBODY, []),),
+    "servers.interfaces": (
+        lambda cloud, lab: cloud.servers.attach_interface(NOBODY, lab.network),
+        lambda cloud, _: cloud.servers.detach_interface(NOBODY, NOBODY),
+    ),
     "servers.create:availability_zone": (_server(availability_zone="nova"),),
     "servers.create:boot_volume_id": (_server(image=None, boot_volume=NOBODY),),
     "servers.create:description": (_server(description="not offered"),),

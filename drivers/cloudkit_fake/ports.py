@@ -8,7 +8,7 @@ from ipaddress import IPv6Network, ip_address, ip_network
 
 from cloudkit._slaac import is_automatic, slaac_address
 from cloudkit.errors import AlreadyExists, Conflict, InUse, InvalidRequest
-from cloudkit.types import FixedIp, FixedIpSpec, Kind, Network, NetworkStatus, Nic, Port, PortSpec, Spec, Subnet
+from cloudkit.types import FixedIp, FixedIpSpec, Kind, Mark, Network, NetworkStatus, Nic, Port, PortSpec, Spec, Subnet
 from cloudkit_fake.cloud import request
 from cloudkit_fake.collections import FakeCollection, not_found
 from cloudkit_fake.derived import COMPUTE_OWNER, free_floating_ips
@@ -96,8 +96,8 @@ class Ports(FakeCollection[Port]):
         fixed_ips = self._choose(network, (FixedIpSpec(ip=nic.fixed_ip),) if nic.fixed_ip else (), reserved, mac)
         return Plug(None, network.id, mac, fixed_ips, group_ids)
 
-    def plug_in(self, plug: Plug, server_id: str, spec: Spec) -> None:
-        """Give a server what was planned."""
+    def plug_in(self, plug: Plug, server_id: str, mark: Mark) -> str:
+        """Give a server what was planned; returns the port's id."""
         active = NetworkStatus.ACTIVE
         if plug.port_id is not None:
             self._state.update(
@@ -108,11 +108,12 @@ class Ports(FakeCollection[Port]):
                 status=active,
                 native_status=active.value,
             )
-            return
+            return plug.port_id
         groups = plug.group_ids or (default_group_id(self._cloud, self._project_id),)
-        nameless = Spec(name="", mark=spec.mark)
+        nameless = Spec(name="", mark=mark)
         port = self._make(nameless, plug.network_id, plug.mac, plug.fixed_ips, groups, server_id, COMPUTE_OWNER)
         self._state.secrets[port.id] = {"owned": True}
+        return port.id
 
     def make_interface(self, router_id: str, subnet: Subnet, spec: Spec) -> Port:
         """A router's plug, at the subnet's gateway address."""

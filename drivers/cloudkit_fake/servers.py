@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from cloudkit.types import (
     Image,
     ImageSpec,
     Kind,
+    Mark,
+    Nic,
     Sample,
     Server,
     ServerSpec,
@@ -23,7 +26,7 @@ from cloudkit_fake import console, usage
 from cloudkit_fake.clock import VirtualClock
 from cloudkit_fake.cloud import FakeCloud, request
 from cloudkit_fake.collections import Updatable, not_found
-from cloudkit_fake.derived import refresh_server
+from cloudkit_fake.derived import refresh_server, release_port
 from cloudkit_fake.images import Images
 from cloudkit_fake.ports import Ports
 from cloudkit_fake.security_groups import check_groups, lets_in
@@ -36,6 +39,7 @@ S = ServerStatus
 GIB = 1 << 30
 SSH_PORT = 22
 POWERING_OFF = "powering-off"
+_WITH_INTERFACES = (S.ACTIVE, S.PAUSED, S.SHUTOFF)
 
 
 class Servers(Updatable[Server]):
@@ -96,7 +100,7 @@ class Servers(Updatable[Server]):
         if not (plugs or spec.boot_volume_id or spec.server_group_id):
             return server
         for plug in plugs:
-            self._ports.plug_in(plug, id, spec)
+            self._ports.plug_in(plug, id, spec.mark)
         if spec.boot_volume_id is not None:
             self._volumes.plug_in(spec.boot_volume_id, id, ROOT_DEVICE)
         if spec.server_group_id is not None:
@@ -262,6 +266,24 @@ class Servers(Updatable[Server]):
         check_groups(self._state, self._project_id, security_group_ids)
         for port_id in self._state.plugged.get(id, ()):
             self._state.update(Kind.PORT, port_id, security_group_ids=security_group_ids)
+        refresh_server(self._state, id)
+
+    @request
+    def attach_interface(self, id: str, nic: Nic) -> str:
+        """Plug one in."""
+        server = self._allowed(id, _WITH_INTERFACES)
+        (plug,) = self._ports.plan((nic,), ())
+        port_id = self._ports.plug_in(plug, id, server.mark or Mark(request=str(uuid.uuid4())))
+        refresh_server(self._state, id)
+        return port_id
+
+    @request
+    def detach_interface(self, id: str, port_id: str) -> None:
+        """Pull one out: the fake's guests let go at once."""
+        self._allowed(id, _WITH_INTERFACES)
+        if port_id not in self._state.plugged.get(id, ()):
+            raise InvalidState("the port is not plugged into this server", driver="fake", resource=port_id)
+        release_port(self._state, self._state.get(Kind.PORT, port_id))
         refresh_server(self._state, id)
 
     # ---------------------------------------------------------------- what it tells

@@ -284,7 +284,7 @@ class Connection:
                 virt.domainEventRegisterAny,
                 virt.domainEventDeregisterAny,
                 libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
-                (Kind.VOLUME,),
+                (Kind.VOLUME, Kind.PORT),
             ),
             (
                 virt.networkEventRegisterAny,

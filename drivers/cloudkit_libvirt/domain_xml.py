@@ -124,7 +124,7 @@ def _devices(spec: DomainSpec) -> Element:
             node("readonly"),
         ),
         node("controller", {"type": "usb", "model": "none"}),
-        *(_interface(nic) for nic in spec.nics),
+        *(interface(nic) for nic in spec.nics),
         node(
             "serial",
             {"type": "pty"},
@@ -161,7 +161,7 @@ def overlay_disk(path: str, backing: Element) -> Element:
     )
 
 
-def _interface(nic: Nic) -> Element:
+def interface(nic: Nic) -> Element:
     element = node("interface", {"type": "network" if nic.network else "user"}, node("mac", {"address": nic.mac}))
     if nic.network:
         element.append(node("source", {"network": nic.network}))

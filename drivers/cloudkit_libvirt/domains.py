@@ -104,3 +104,9 @@ def gone_or_off() -> Generator[None]:
     except libvirt.libvirtError as error:
         if code_of(error) not in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
             raise
+
+
+def live_and_defined(domain: libvirt.virDomain) -> int:
+    """Where to plug something in: into a guest that runs, and in any case into what it boots with next."""
+    config = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    return int(config | libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else config)

@@ -15,6 +15,7 @@ from cloudkit.types import Kind, Quota
 from cloudkit_libvirt import errors, images, network_xml, networks, plugging, ports, subnets, volumes
 from cloudkit_libvirt.backups import Backups
 from cloudkit_libvirt.blobs import BlobStore, MemoryBlobs, PoolBlobs
+from cloudkit_libvirt.bridged_servers import BridgedServers
 from cloudkit_libvirt.connection import Connection
 from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.domains import Domains
@@ -23,7 +24,6 @@ from cloudkit_libvirt.external_preset import ensure_external
 from cloudkit_libvirt.filtered_servers import FilteredServers
 from cloudkit_libvirt.flavors import Flavors
 from cloudkit_libvirt.floating_ips import FloatingIps
-from cloudkit_libvirt.guest_servers import GuestServers
 from cloudkit_libvirt.hostnet.host import find_host
 from cloudkit_libvirt.hostnet.installation import Installation
 from cloudkit_libvirt.hostnet.reconcile import HostNetwork
@@ -143,7 +143,7 @@ def _servers_type(context: Context) -> type[Servers]:
     if context.simulated:
         return Servers
     if not context.user_network:
-        return GuestServers if context.hostnet is None else FilteredServers
+        return BridgedServers if context.hostnet is None else FilteredServers
     # It loads libvirt's module for QEMU's monitor, which nothing else needs.
     from cloudkit_libvirt.forwarded_servers import ForwardedServers
 
@@ -196,6 +196,8 @@ def _capabilities(context: Context) -> frozenset[str]:
         capabilities |= _WITH_GUESTS
     if not context.user_network:
         capabilities |= _WITH_BRIDGES
+        if not context.simulated:
+            capabilities |= {"servers.interfaces"}
     if context.hostnet is not None:
         capabilities |= _ROUTED
     return capabilities

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cloudkit_libvirt.bodies import PortBody, now_text
-from cloudkit_libvirt.guest_servers import GuestServers
+from cloudkit_libvirt.bridged_servers import BridgedServers
 from cloudkit_libvirt.ports import Ports
 
 
-class FilteredServers(GuestServers):
+class FilteredServers(BridgedServers):
     """Virtual machines behind security groups."""
 
     def set_security_groups(self, id: str, security_group_ids: tuple[str, ...]) -> None:

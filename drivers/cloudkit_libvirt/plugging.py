@@ -11,6 +11,7 @@ from cloudkit.errors import InvalidRequest, InvalidState
 from cloudkit.types import Attachment, ServerStatus, VolumeStatus
 from cloudkit_libvirt import domain_xml
 from cloudkit_libvirt.bodies import Plug, PlugPhase, ServerBody, VolumeBody, now_text
+from cloudkit_libvirt.domains import live_and_defined
 from cloudkit_libvirt.places import volume_place
 from cloudkit_libvirt.plugs import attachment_of, find_disk, live_plug
 from cloudkit_libvirt.records import Record
@@ -149,7 +150,7 @@ class PluggableVolumes(Volumes):
             device = next((name for name in _DEVICES if name not in used), None)
             if device is None:
                 raise InvalidState("the server has no free disk slot", driver="libvirt", resource=domain.name())
-            domain.attachDeviceFlags(to_text(domain_xml.volume_disk(id, path, device)), _where(domain))
+            domain.attachDeviceFlags(to_text(domain_xml.volume_disk(id, path, device)), live_and_defined(domain))
         return device
 
     def _take_back(self, id: str, plug: Plug) -> None:
@@ -185,8 +186,3 @@ class PluggableVolumes(Volumes):
                 failure = failure or error
         if failure is not None and "in the process of unplug" not in str(failure):
             raise failure
-
-
-def _where(domain: libvirt.virDomain) -> int:
-    config = libvirt.VIR_DOMAIN_AFFECT_CONFIG
-    return int(config | libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else config)

@@ -15,6 +15,7 @@ from cloudkit_libvirt.bodies import (
     FlavorBody,
     ImageBody,
     NetworkBody,
+    Phase,
     Plug,
     PlugPhase,
     PortBody,
@@ -125,7 +126,7 @@ class Builder:
             firmware=self._firmware(view, image, boot_volume),
             flavor=flavor,
             public_keys=keys,
-            nics=tuple((nic.port_id or str(uuid.uuid4()), self._check_nic(view, nic)) for nic in spec.nics),
+            nics=tuple((nic.port_id or str(uuid.uuid4()), self.check_nic(view, nic)) for nic in spec.nics),
             alter_domain=_alteration(spec.native),
             group_ids=self._ports.group_ids(view, spec.security_group_ids or None),
         )
@@ -156,7 +157,7 @@ class Builder:
             self._ready(view, ImageBody, plan.image.id)
         if plan.spec.server_group_id is not None:
             server_groups.join(self._context.records, plan.spec.server_group_id, plan.id)
-        ports = self._plug_all(view, plan)
+        ports = self._plug_all(view, plan, body)
         if ports:
             # Before the guest runs: it is never without its filters.
             self._context.reconcile()
@@ -164,7 +165,7 @@ class Builder:
         disk = seed.build(self._instance(plan, body, network_data(view, ports)), host_key)
         root = self._root_disk(plan)
         self._make_volumes(plan.id, disk)
-        nics = tuple(self._interface(view, port) for port in ports)
+        nics = tuple(self.interface(view, port) for port in ports)
         element = domain_xml.domain(self._domain_spec(plan, body, root, nics))
         if plan.alter_domain is not None:
             plan.alter_domain(element)
@@ -220,7 +221,8 @@ class Builder:
             network=network,
         )
 
-    def _check_nic(self, view: View, nic: Nic) -> Nic:
+    def check_nic(self, view: View, nic: Nic) -> Nic:
+        """The same with the port's network; raises what a server that is made with it would."""
         if nic.port_id is not None:
             port: Record[PortBody] = self._ready(view, PortBody, nic.port_id)
             network_id = port.body.network_id
@@ -238,31 +240,49 @@ class Builder:
             )
         return replace(nic, network_id=network_id)
 
-    def _plug_all(self, view: View, plan: Plan) -> list[Record[PortBody]]:
+    def _plug_all(self, view: View, plan: Plan, body: ServerBody) -> list[Record[PortBody]]:
         ports: list[Record[PortBody]] = []
         for port_id, nic in plan.nics:
             # The next one must not try for the address of the one before.
-            ports.append(self._plug(self._context.records.view() if ports else view, plan, port_id, nic))
+            now = self._context.records.view() if ports else view
+            ports.append(self.plug(now, nic, port_id, Record(plan.id, 1, body), plan.group_ids))
         return ports
 
-    def _plug(self, view: View, plan: Plan, port_id: str, nic: Nic) -> Record[PortBody]:
-        assert nic.network_id is not None
+    def plug(
+        self,
+        view: View,
+        nic: Nic,
+        port_id: str,
+        server: Record[ServerBody],
+        group_ids: tuple[str, ...] | None = None,
+    ) -> Record[PortBody]:
+        """Give a server the port that a checked ``nic`` names, or one that is made.
+
+        Args:
+            group_ids: None for the project's default.
+        """
         if nic.port_id is not None:
-            return self._ports.plug(port_id, plan.id)
-        fields: dict[str, Any] = common_of(plan.spec, self._project_id) | {"name": "", "description": ""}
+            return self._ports.plug(port_id, server.id)
+        assert nic.network_id is not None
         wanted = PortBody(
-            **fields,
+            phase=Phase.CREATING,
+            project_id=self._project_id,
+            name="",
+            created_at=now_text(),
+            request=server.body.request,
+            scope=server.body.scope,
             network_id=nic.network_id,
             subnet_id=None,
             mac="",
             ip=None,
-            device_id=plan.id,
+            device_id=server.id,
             owned=True,
-            group_ids=plan.group_ids,
+            group_ids=self._ports.group_ids(view, None) if group_ids is None else group_ids,
         )
         return self._ports.make(view, port_id, wanted, Wish(ip=nic.fixed_ip))
 
-    def _interface(self, view: View, port: Record[PortBody]) -> domain_xml.Nic:
+    def interface(self, view: View, port: Record[PortBody]) -> domain_xml.Nic:
+        """How a domain is told of a port."""
         network_id = port.body.network_id
         return domain_xml.Nic(
             mac=port.body.mac,

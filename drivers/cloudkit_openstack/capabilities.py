@@ -40,6 +40,7 @@ CAPABILITIES = frozenset(
         "servers.create:tags",
         "servers.create:user_data",
         "servers.create_image",
+        "servers.interfaces",
         "servers.lock",
         "servers.pause",
         "servers.rebuild",

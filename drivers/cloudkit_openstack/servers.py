@@ -223,6 +223,28 @@ class Servers(RestCollection[Server]):
             for port in ports:
                 network.put(f"/ports/{port['id']}", {"port": {"security_groups": list(security_group_ids)}})
 
+    def attach_interface(self, id: str, nic: Nic) -> str:
+        """Plug one in; Nova answers when it is there."""
+        self.refuse_locked(id)
+        if nic.port_id is not None:
+            wanted: Body = {"port_id": nic.port_id}
+        else:
+            wanted = {"net_id": nic.network_id}
+            if nic.fixed_ip is not None:
+                wanted["fixed_ips"] = [{"ip_address": nic.fixed_ip}]
+        answer = self._service.post(self._at(id, "os-interface"), {"interfaceAttachment": wanted})
+        return str(answer["interfaceAttachment"]["port_id"])
+
+    def detach_interface(self, id: str, port_id: str) -> None:
+        """Have Nova pull one out."""
+        self.refuse_locked(id)
+        try:
+            self._service.delete(self._at(id, "os-interface", segment(port_id)))
+        except NotFound as error:
+            # Of what, Nova's answer leaves open.
+            self.get(id)
+            raise InvalidState("the port is not plugged into this server", driver=DRIVER, resource=port_id) from error
+
     # ---------------------------------------------------------------- what it tells, what is made of it
 
     def console_log(self, id: str, lines: int | None) -> str:

@@ -16,6 +16,7 @@ from cloudkit.conformance.suite.images import (
     TestServerImages,
     TestUpload,
 )
+from cloudkit.conformance.suite.interfaces import TestInterfaces
 from cloudkit.conformance.suite.kinds import TestEveryKind, TestValuesOfOthers
 from cloudkit.conformance.suite.listing import TestListing
 from cloudkit.conformance.suite.many_subnets import TestHostRoutes, TestIpv6, TestSeveralSubnets
@@ -56,6 +57,7 @@ __all__ = [
     "TestConsole",
     "TestDangerousImages",
     "TestInteractiveConsole",
+    "TestInterfaces",
     "TestSamples",
     "TestDownload",
     "TestErrors",

@@ -7,8 +7,8 @@ python tests/real/libvirt/run.py --user-shell COMMAND … the same as an ordinar
 
 Tests whose files are named ``test_*_session.py`` are run in a second pytest, by an ordinary user. Without a path
 among the arguments all are run. The parts can be run at the same time, each in a bed of its own: ``suite`` is the
-conformance suite, ``session`` what the ordinary user runs, ``host`` what befalls a host (faults, kills, reboots) and a
-whole Debian, ``driver`` all the rest.
+conformance suite, ``session`` what the ordinary user runs, ``host`` what befalls a host (faults, kills, reboots) and
+a whole Debian, ``driver`` all the rest.
 
 With --debian before all else, or where CI is set, a Debian with cloud-init is built too, for the test that boots it.
 """
