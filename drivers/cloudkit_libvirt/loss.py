@@ -49,6 +49,7 @@ _DONE: Mapping[str, type[CloudError]] = {
             "rescue",
             "unrescue",
             "detach",
+            "detach_interface",
         ),
         InvalidState,
     ),

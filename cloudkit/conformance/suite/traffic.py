@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -19,6 +19,9 @@ SMALL_MTU = 1400
 """What packets of the second network are no larger than."""
 ADVERT_S = 60
 """How long a guest is given until a router has told it its prefix."""
+
+PLUG_S = 30
+"""How long a guest is given until it sees what was plugged in."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,30 @@ class TestTraffic(Conformance):
     def test_guests_keep_to_their_networks_mtu(self, field: Field) -> None:
         for shell, network in ((field.shells[0], field.networks[0]), (field.shells[2], field.networks[1])):
             assert int(shell.run("cat /sys/class/net/eth0/mtu", check=True).stdout) == network.mtu
+
+    @needs("servers.interfaces")
+    def test_an_interface_that_is_plugged_in_leads_to_its_network(self, field: Field) -> None:
+        field.cloud.security_groups.add_rule(field.guard, "tcp", port=WEB)
+        assert not field.reaches(0, field.addresses[2])
+        port = field.cloud.servers.attach_interface(field.servers[0], field.networks[1])
+        prefix = ip_network(field.subnet(1).cidr).prefixlen
+        address = next(fixed.ip for fixed in port.fixed_ips if ip_address(fixed.ip).version == 4)
+        find = f"device=$(grep -l '^{port.mac}$' /sys/class/net/*/address | cut -d/ -f5); test -n \"$device\""
+        # Some systems bring up by themselves what they find.
+        has_address = f"ip addr show dev $device | grep -q ' {address}/'"
+        use = f"ip link set $device up && {{ {has_address} || ip addr add {address}/{prefix} dev $device; }}"
+        try:
+            field.shells[0].run(
+                f"for try in $(seq {PLUG_S}); do {find} && {use} && exit 0; sleep 1; done; ip addr; exit 1",
+                sudo=True,
+                check=True,
+                timeout_s=2 * PLUG_S,
+            )
+            assert field.soon(lambda: field.reaches(0, field.addresses[2]))
+        finally:
+            field.cloud.servers.detach_interface(field.servers[0], port)
+        assert field.shells[0].run(find).exit_status != 0
+        assert field.soon(lambda: not field.reaches(0, field.addresses[2]))
 
     @needs("subnets.create:ipv6_mode")
     def test_ipv6_neighbours_need_a_rule_of_ipv6(self, field: Field) -> None:

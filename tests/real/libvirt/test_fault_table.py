@@ -167,6 +167,10 @@ def _plugged(bench: Bench, server: Any) -> Any:
     return volume
 
 
+def _with_interface(bench: Bench) -> Any:
+    return bench.cloud.servers.attach_interface(_stopped(bench), "net")
+
+
 def _backup(bench: Bench) -> Any:
     return bench.cloud.backups.create("backup", volume=_volume(bench))
 
@@ -234,6 +238,18 @@ TASKS = (
         "attach to a running one",
         lambda bench: (_volume(bench), _server(bench)),
         lambda bench, pair: bench.cloud.volumes.attach(*pair),
+    ),
+    Task(
+        "attach an interface",
+        _server,
+        lambda bench, server: bench.cloud.servers.attach_interface(server, "net"),
+        on_network=True,
+    ),
+    Task(
+        "detach an interface",
+        _with_interface,
+        lambda bench, port: bench.cloud.servers.detach_interface("server", port),
+        on_network=True,
     ),
     Task("extend a volume", _volume, lambda bench, volume: bench.cloud.volumes.extend(volume, 2)),
     Task(
