@@ -29,7 +29,8 @@ class HttpSession(requests.Session):
         """What counts for a request; keystoneauth has no ``proxies`` of its own."""
         if proxies:
             return super().merge_environment_settings(url, proxies, stream, verify, cert)
-        key = (*urlsplit(url)[:2], stream, verify, cert)
+        parts = urlsplit(str(url))
+        key = parts.scheme, parts.netloc, stream, verify, cert
         if key not in self._found:
             self._found[key] = super().merge_environment_settings(url, {}, stream, verify, cert)
         return self._found[key]
