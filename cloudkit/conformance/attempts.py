@@ -77,7 +77,7 @@ ATTEMPTS: Mapping[str, tuple[Attempt, ...]] = {
     "servers.update": (lambda cloud, lab: cloud.servers.update(NOBODY, name=lab.name()),),
     "servers.security_groups": (lambda cloud, _: cloud.servers.set_security_groups(NOBODY, []),),
     "servers.interfaces": (
-        lambda cloud, lab: cloud.servers.attach_interface(NOBODY, lab.network),
+        lambda cloud, _: cloud.servers.attach_interface(NOBODY, NOBODY),
         lambda cloud, _: cloud.servers.detach_interface(NOBODY, NOBODY),
     ),
     "servers.create:availability_zone": (_server(availability_zone="nova"),),
