@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 NAMES = ("imports", "demo", "fake_cycles", "unit_test_cost", "ssh_exec", "openstack_requests")
-BED_NAMES = ("many_servers", "list_servers", "wait_lateness", "create_to_ssh")
+BED_NAMES = ("many_servers", "list_servers", "wait_lateness", "create_to_ssh", "reconcile")
 
 
 def main(arguments: list[str]) -> int:
