@@ -65,7 +65,6 @@ _ROUTED = frozenset(
         "subnets.create:ipv6_mode",
     }
 )
-# OpenStack has them where the service cinder-backup runs.
 _BACKED_UP = frozenset({"backups"})
 _BACKED_UP_LIVE = frozenset({"backups.create:force"})
 _WATCHED = frozenset({"servers.console", "servers.samples"})
@@ -77,7 +76,7 @@ FLOOR = {
     "libvirt system": _EVERYWHERE | _WITH_GUESTS | _ROUTED | _WATCHED | _BACKED_UP | _BACKED_UP_LIVE,
     "libvirt session": (_EVERYWHERE | _WITH_GUESTS | _WATCHED | _BACKED_UP | _BACKED_UP_LIVE) - _BRIDGED,
     "libvirt test": _EVERYWHERE | _BACKED_UP,
-    "OpenStack": _EVERYWHERE | _WITH_GUESTS | _ROUTED,
+    "OpenStack": _EVERYWHERE | _WITH_GUESTS | _ROUTED | _BACKED_UP | _BACKED_UP_LIVE,
 }
 
 NEVER = {

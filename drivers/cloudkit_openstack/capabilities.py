@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 CAPABILITIES = frozenset(
     {
         "all_projects",
+        "backups",
+        "backups.create:force",
         "floating_ips",
         "floating_ips.create:ip",
         "images.create",

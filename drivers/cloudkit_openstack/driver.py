@@ -10,6 +10,7 @@ from cloudkit.driver import DRIVER_API
 from cloudkit.errors import CloudError
 from cloudkit.types import Kind, Quota
 from cloudkit_openstack import errors
+from cloudkit_openstack.backups import Backups
 from cloudkit_openstack.capabilities import ROUTER, offered
 from cloudkit_openstack.collection import RestCollection
 from cloudkit_openstack.context import Context
@@ -66,6 +67,7 @@ class VolumeService:
         """See them as the context's project."""
         self.volumes = Volumes(context)
         self.snapshots = Snapshots(context)
+        self.backups = Backups(context)
 
 
 class OpenStackDriver:

@@ -22,6 +22,8 @@ _CINDER = {
     "volumes": ("maxTotalVolumes", "totalVolumesUsed"),
     "volume_gib": ("maxTotalVolumeGigabytes", "totalGigabytesUsed"),
     "snapshots": ("maxTotalSnapshots", "totalSnapshotsUsed"),
+    "backups": ("maxTotalBackups", "totalBackupsUsed"),
+    "backup_gib": ("maxTotalBackupGigabytes", "totalBackupGigabytesUsed"),
 }
 _NEUTRON = {
     "networks": "network",

@@ -38,12 +38,14 @@ _PLAIN = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
 _LITERALS = ("None", "True", "False")
 
 
-def _name(name: str) -> tuple[str, Any] | None:
-    # Cinder reads what looks like a Python literal as one: only names that cannot be meant otherwise are sent.
+def name_query(name: str) -> tuple[str, Any] | None:
+    """Cinder reads what looks like a Python literal as one: only names that cannot be meant otherwise are sent."""
     return ("name", name) if _PLAIN.fullmatch(name) and name not in _LITERALS else None
 
 
-class _CinderCollection(RestCollection[V]):
+class CinderCollection(RestCollection[V]):
+    """Things of the block storage service."""
+
     version = VERSION
 
     @property
@@ -68,14 +70,14 @@ class _CinderCollection(RestCollection[V]):
         }
 
 
-class Volumes(_CinderCollection[Volume]):
+class Volumes(CinderCollection[Volume]):
     """Block devices."""
 
     kind = Kind.VOLUME
     path, list_path = "/volumes", "/volumes/detail"
     one, many = "volume", "volumes"
     narrowing: ClassVar[Narrowing] = {
-        "name": _name,
+        "name": name_query,
         "status": lambda status: None if status is VolumeStatus.UNKNOWN else ("status", status),
     }
 
@@ -207,14 +209,14 @@ class Volumes(_CinderCollection[Volume]):
         )
 
 
-class Snapshots(_CinderCollection[Snapshot]):
+class Snapshots(CinderCollection[Snapshot]):
     """What volumes held."""
 
     kind = Kind.SNAPSHOT
     path, list_path = "/snapshots", "/snapshots/detail"
     one, many = "snapshot", "snapshots"
     narrowing: ClassVar[Narrowing] = {
-        "name": _name,
+        "name": name_query,
         "status": lambda status: None if status is SnapshotStatus.UNKNOWN else ("status", status),
         "volume_id": lambda id: ("volume_id", id),
     }
