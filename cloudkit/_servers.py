@@ -9,8 +9,9 @@ from cloudkit import _checks as checks
 from cloudkit._collection import Collection, Creation, Ref
 from cloudkit._console import Console
 from cloudkit._context import Verb
+from cloudkit._wait import TimeUp, poll
 from cloudkit.driver import ConsoleLog, InteractiveConsole, Interfaces, Samples, ServerImages
-from cloudkit.errors import CloudError, InvalidRequest, InvalidState, ResourceFailed, WaitTimeout
+from cloudkit.errors import CloudError, InvalidRequest, InvalidState, NotFound, ResourceFailed, WaitTimeout
 from cloudkit.types import Image, ImageSpec, Kind, Nic, Port, Sample, Server, ServerSpec, ServerStatus
 
 NO_NETWORK = "none"
@@ -262,10 +263,9 @@ class Servers(Collection[Server]):
         with Verb(self._context, "servers.detach_interface", ref):
             part: Interfaces = self._offered("servers.interfaces")
             limit_s = self._checked_timeout(timeout_s)
-            ports = self._others(Kind.PORT)
-            port_id = ports._get(port).id
+            port_id = self._others(Kind.PORT)._get(port).id
             id, _ = self._act(ref, lambda id: self._context.call(part.detach_interface, id, port_id))
-            ports.until_free(port_id, lambda port: port.device_id != id, limit_s)
+            self._await_unplugged(id, port_id, limit_s)
 
     def samples(self, ref: Ref) -> tuple[Sample, ...]:
         """What it uses at this moment, by Ceilometer's meters.
@@ -329,6 +329,27 @@ class Servers(Collection[Server]):
 
     def _await_status(self, id: str, statuses: frozenset[str] | None, timeout_s: float | None = None) -> Server:
         return self._await_one(self._fetch(id), self._goal(statuses), timeout_s, seen=True)
+
+    def _await_unplugged(self, id: str, port_id: str, timeout_s: float) -> None:
+        """Wait until neither the port nor the server shows that it is plugged in: Nova learns it after Neutron."""
+
+        def look() -> bool | None:
+            if any(address.port_id == port_id for address in self._fetch(id).addresses):
+                return None
+            try:
+                return True if self._others(Kind.PORT)._fetch(port_id).device_id != id else None
+            except NotFound:
+                return True
+
+        try:
+            poll(self._context, Kind.PORT, timeout_s, look)
+        except TimeUp as up:
+            raise WaitTimeout(
+                f"the guest does not let go of the interface after {timeout_s:g} s",
+                resource=port_id,
+                fault=str(up.trouble) if up.trouble is not None else None,
+                hint="It may not have booted yet: try again. A server that is stopped lets go at once.",
+            ) from up.trouble
 
     def _cut_power(self, id: str) -> None:
         try:

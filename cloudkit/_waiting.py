@@ -45,25 +45,6 @@ class Waiting(References[V]):
         """Wait until a thing is usable: for verbs of another kind that change it."""
         return self._await_one(self._fetch(id), self._goal(self._ready), timeout_s, seen=True)
 
-    def until_free(self, id: str, is_free: Callable[[V], bool], timeout_s: float) -> None:
-        """Wait until a thing is free or gone: for verbs of another kind that have something pulled out of a guest."""
-
-        def look() -> bool | None:
-            try:
-                return True if is_free(self._fetch(id)) else None
-            except NotFound:
-                return True
-
-        try:
-            poll(self._context, self.kind, timeout_s, look)
-        except TimeUp as up:
-            raise WaitTimeout(
-                f"the guest does not let go of the {self.kind.noun} after {timeout_s:g} s",
-                resource=id,
-                fault=str(up.trouble) if up.trouble is not None else None,
-                hint="It may not have booted yet: try again. A server that is stopped lets go at once.",
-            ) from up.trouble
-
     def _succeeded(self, value: V, settled: V | None, goal: Goal) -> V:
         if settled is None:
             raise NotFound(f"the {self.kind.noun} {value.name!r} was deleted while it was waited for", resource=value)

@@ -52,8 +52,8 @@ _TEXTS: tuple[tuple[str, type[CloudError]], ...] = (
     (r"quota|exceeds? (?:the )?(?:allowed|available|maximum allowed|limit)|exceeds available", QuotaExceeded),
     (r"while it is in task_state|is being (?:processed|used) by another", Busy),
     (
-        r"while it is in vm_state|is locked|status must be|must be in|is protected|is already attached to"
-        r"|root device volume",
+        r"while it is in vm_state|is locked|status must be|must be in|must be available|must use the force flag"
+        r"|is protected|is already attached to|root device volume",
         InvalidState,
     ),
     (r"already exists|already been|duplicate", AlreadyExists),

@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, ClassVar, cast
 
 from cloudkit.driver import Query
-from cloudkit.errors import Busy, Conflict, InvalidRequest, InvalidState, NotFound
+from cloudkit.errors import Busy, Conflict, InvalidRequest, InvalidState, NotFound, Unavailable
 from cloudkit.types import (
     Endpoint,
     Fault,
@@ -17,6 +17,7 @@ from cloudkit.types import (
     ImageSpec,
     Kind,
     Nic,
+    Port,
     Server,
     ServerSpec,
     ServerStatus,
@@ -232,18 +233,23 @@ class Servers(RestCollection[Server]):
             wanted = {"net_id": nic.network_id}
             if nic.fixed_ip is not None:
                 wanted["fixed_ips"] = [{"ip_address": nic.fixed_ip}]
-        answer = self._service.post(self._at(id, "os-interface"), {"interfaceAttachment": wanted})
+        kind, wanted_id = (Kind.NETWORK, nic.network_id) if nic.port_id is None else (Kind.PORT, nic.port_id)
+        self._context.require(kind, wanted_id)
+        try:
+            answer = self._service.post(self._at(id, "os-interface"), {"interfaceAttachment": wanted})
+        except Unavailable:
+            # Nova answers 500 for a network that is not there.
+            self._context.collections[kind].get(wanted_id or "")
+            raise
         return str(answer["interfaceAttachment"]["port_id"])
 
     def detach_interface(self, id: str, port_id: str) -> None:
-        """Have Nova pull one out."""
+        """Have Nova pull one out; of a port that another server has, or none, it would tell its log only."""
         self.refuse_locked(id)
-        try:
-            self._service.delete(self._at(id, "os-interface", segment(port_id)))
-        except NotFound as error:
-            # Of what, Nova's answer leaves open.
-            self.get(id)
-            raise InvalidState("the port is not plugged into this server", driver=DRIVER, resource=port_id) from error
+        port: Port = self._context.collections[Kind.PORT].get(port_id)
+        if port.device_id != id:
+            raise InvalidState("the port is not plugged into this server", driver=DRIVER, resource=port)
+        self._service.delete(self._at(id, "os-interface", segment(port_id)))
 
     # ---------------------------------------------------------------- what it tells, what is made of it
 

@@ -34,6 +34,7 @@ PATHS = {
     Kind.SECURITY_GROUP: (f"{NEUTRON}/v2.0/security-groups", "security_group"),
     Kind.VOLUME: (f"{CINDER}/v3/{PROJECT}/volumes", "volume"),
     Kind.SNAPSHOT: (f"{CINDER}/v3/{PROJECT}/snapshots", "snapshot"),
+    Kind.BACKUP: (f"{CINDER}/v3/{PROJECT}/backups", "backup"),
 }
 
 
@@ -475,3 +476,55 @@ def test_where_a_floating_ip_went_is_known_before_nova_hears_of_it(
     monkeypatch.setattr("cloudkit_openstack.plugs.NOVA_HEARS_S", -1.0)
     cloud.floating_ips.disassociate(body["id"])
     assert floating(cloud) == [shown_floating["addr"]]
+
+
+def test_a_backup(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    backup = shown(cloud, rest, Kind.BACKUP)
+    assert (backup.status, backup.size_gib, backup.description, backup.metadata) == (
+        "available",
+        1,
+        "words",
+        {"a": "b"},
+    )
+    failed = shown(cloud, rest, Kind.BACKUP, id="f", status="error", fail_reason="No space")
+    assert failed.fault.message == "No space"
+
+
+def test_a_cloud_without_a_service_for_backups_says_so(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    refusal = {"computeFault": {"code": 500, "message": "Service cinder-backup could not be found."}}
+    rest.answer("POST", PATHS[Kind.BACKUP][0], refusal, 500)
+    with pytest.raises(cloudkit.Unsupported, match="does not run"):
+        cloud.backups.create("backup", volume=NOBODY)
+
+
+@pytest.mark.parametrize(
+    ("nic", "sent"),
+    [
+        (Nic(network_id=NOBODY), {"net_id": NOBODY}),
+        (
+            Nic(network_id=NOBODY, fixed_ip="10.7.1.9"),
+            {"net_id": NOBODY, "fixed_ips": [{"ip_address": "10.7.1.9"}]},
+        ),
+        (Nic(port_id=NOBODY), {"port_id": NOBODY}),
+    ],
+    ids=["network", "address", "port"],
+)
+def test_an_interfaces_request(cloud: cloudkit.Cloud, rest: Cloud, nic: Nic, sent: dict[str, Any]) -> None:
+    port = recorded("ports")
+    rest.answer(
+        "POST", f"{NOVA}/v2.1/servers/{NOBODY}/os-interface", {"interfaceAttachment": {"port_id": port["id"]}}
+    )
+    rest.answer("GET", f"{NEUTRON}/v2.0/ports/{port['id']}", {"port": port})
+    assert cloud.servers.attach_interface(NOBODY, nic).id == port["id"]
+    assert rest.body(0) == {"interfaceAttachment": sent}
+
+
+def test_an_interface_to_a_network_that_is_not_there_is_told(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    refusal = {"computeFault": {"code": 500, "message": "Unexpected API Error."}}
+    rest.answer("POST", f"{NOVA}/v2.1/servers/{NOBODY}/os-interface", refusal, 500)
+    missing = {"NeutronError": {"type": "NetworkNotFound", "message": "Network x could not be found.", "detail": ""}}
+    rest.answer("GET", f"{NEUTRON}/v2.0/networks/{NOBODY}", missing, 404)
+    # Not found is the network; whether a server has this name is looked up all the same.
+    rest.answer("GET", f"{NOVA}/v2.1/servers/detail", {"servers": []})
+    with pytest.raises(cloudkit.NotFound, match="Network"):
+        cloud.servers.attach_interface(NOBODY, Nic(network_id=NOBODY))
