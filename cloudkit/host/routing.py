@@ -13,6 +13,12 @@ _HINT = (
     "Install nft and ip (Debian: `sudo apt install nftables iproute2`). Run as root, grant CAP_NET_ADMIN, or let "
     "this user run both by sudo, in sudoers: `USER ALL=(root) NOPASSWD: /usr/sbin/nft, /usr/sbin/ip`."
 )
+_FILTER_HINT = (
+    "The kernel module br_netfilter has the host's rules see what passes between guests of one network: "
+    "`sudo modprobe br_netfilter`; `cloudkit host install` sees to it over reboots."
+)
+BRIDGE_FILTER = "proc/sys/net/bridge/bridge-nf-call-iptables"
+"""There as soon as the kernel has br_netfilter (networking/ip-sysctl, "/proc/sys/net/bridge")."""
 _CAP_NET_ADMIN = 12
 """capability.h of Linux."""
 
@@ -30,6 +36,11 @@ def host_network(tree: Tree) -> Check:
     problems = [] if allowed else ["this user may not change its network (CAP_NET_ADMIN)"]
     if missing:
         problems.append(f"not installed: {', '.join(missing)}")
+    filtered = tree.exists(BRIDGE_FILTER)
+    hints = [_HINT] if problems else []
+    if not filtered:
+        problems.append("the kernel module br_netfilter is not loaded")
+        hints.append(_FILTER_HINT)
     summary = "routers, floating IPs and security groups can be had"
     if problems:
         summary = f"no routers, floating IPs and security groups on this machine: {'; '.join(problems)}"
@@ -37,7 +48,7 @@ def host_network(tree: Tree) -> Check:
         name="libvirt.host_network",
         level=Level.FAIL if problems else Level.OK,
         summary=summary,
-        details={"allowed": allowed, "missing": missing},
-        hint=_HINT if problems else "",
+        details={"allowed": allowed, "missing": missing, "br_netfilter": filtered},
+        hint=" ".join(hints),
         needed_by=(Need.HOST_NETWORK,),
     )

@@ -369,8 +369,8 @@ def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context
         raise PermissionDenied(
             "the host's network cannot be changed from here",
             driver="libvirt",
-            hint="Install nft and ip there, and be root there, or let sudo run both without a password; or set "
-            "host_network=off.",
+            hint="Install nft and ip there, load the module br_netfilter, and be root there, or let sudo run both "
+            "without a password; or set host_network=off.",
         )
     context = Context(
         connection=connection,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from cloudkit.errors import CloudError
+from cloudkit.host.routing import BRIDGE_FILTER
 from cloudkit_libvirt.connection import Connection
 from cloudkit_libvirt.ssh_transport import is_openssh, ssh_arguments
 
@@ -63,6 +64,11 @@ def find_host(connection: Connection) -> Host | None:
     if connection.host is not None and not is_openssh(connection.uri):
         return None
     way = None if connection.host is None else ssh_arguments(connection.uri)
+    try:
+        # Without it no rule would see what passes between guests of one network.
+        Host((), way).run(["cat", f"/{BRIDGE_FILTER}"])
+    except CloudError:
+        return None
     for rights in ((), ("sudo", "-n")):
         host = Host(rights, way)
         with suppress(CloudError):

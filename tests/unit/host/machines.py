@@ -123,6 +123,7 @@ PROGRAMS = {
     "usr/sbin/ip": "#!",
     "usr/sbin/libvirtd": "#!",
 }
+BRIDGES = {"proc/sys/net/bridge/bridge-nf-call-iptables": "1\n"}
 ROOT = {"proc/self/status": "Name:\tpython\nCapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\n"}
 USER = {"proc/self/status": "Name:\tpython\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n"}
 LIBVIRTD = {"run/libvirt/libvirt-sock": "", "run/libvirt/libvirt-sock-ro": "", "run/systemd/system/": ""}
@@ -332,10 +333,11 @@ UNKNOWN_VMM: Files = {
 }
 EMPTY: Files = {}
 
+_PARTS = ("X86", "PROGRAMS", "LIBVIRTD", "BRIDGES", "ROOT", "USER")
 MACHINES: Mapping[str, Files] = {
     name.lower(): value
     for name, value in dict(globals()).items()
-    if name.isupper() and isinstance(value, dict) and name not in ("X86", "PROGRAMS", "LIBVIRTD", "ROOT", "USER")
+    if name.isupper() and isinstance(value, dict) and name not in _PARTS
 }
 
 

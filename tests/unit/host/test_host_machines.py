@@ -316,7 +316,8 @@ class TestLibvirt:
     @pytest.mark.parametrize(
         ("files", "level", "words"),
         [
-            ({**machines.ROOT, **machines.PROGRAMS}, Level.OK, "can be had"),
+            ({**machines.ROOT, **machines.PROGRAMS, **machines.BRIDGES}, Level.OK, "can be had"),
+            ({**machines.ROOT, **machines.PROGRAMS}, Level.FAIL, "br_netfilter is not loaded"),
             ({**machines.USER, **machines.PROGRAMS}, Level.FAIL, "CAP_NET_ADMIN"),
             (machines.ROOT, Level.FAIL, "not installed: nft, ip"),
             ({**machines.ROOT, "sbin/ip": "#!"}, Level.FAIL, "not installed: nft"),
