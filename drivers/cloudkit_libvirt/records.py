@@ -135,11 +135,6 @@ class Records:
             self._warned &= present
         return View(self, names)
 
-    def remembered(self) -> View:
-        """What this process has read or written itself, without a look: enough to tell of what it has just made."""
-        with self._lock:
-            return View(self, list(self._cache))
-
     def load(self, body_type: type[B], id: str, generation: int) -> Record[B] | None:
         """One generation, or None where it is gone, empty or damaged."""
         kind = _kind_of(body_type)

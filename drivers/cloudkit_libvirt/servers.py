@@ -30,8 +30,7 @@ class Servers(Resizing, Rebuilding, Rescuing):
         record = self._context.records.create(plan.id, body)
         with undoing(lambda: self._remove(plan.id, body)):
             record = self.finish(record, self._builder.build(plan, body))
-            (server,) = self._values(self._context.records.remembered(), [record])
-            return server
+            return self.get(record.id)
 
     def delete(self, id: str) -> None:
         """Delete one with all that was made for it."""

@@ -73,8 +73,8 @@ def test_a_server_is_made_and_deleted_with_few_looks(driver: Any, calls: Counter
     spec = server_spec(driver, flavor, Nic(network_id=network.id))
     calls.clear()
     server = driver.compute.servers.create(spec)
-    # To check, and when the server's and when the port's records are written.
-    assert (calls["names"], calls["read"]) == (3, 0)
+    # To check, when the server's and when the port's records are written, and for what is returned.
+    assert (calls["names"], calls["read"]) == (4, 0)
     calls.clear()
     driver.compute.servers.delete(server.id)
     # Before and after the mark; and to whom the address belongs.

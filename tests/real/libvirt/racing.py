@@ -29,5 +29,6 @@ def race(scripts: Sequence[Sequence[str]], timeout_s: float) -> list[Any]:
         return [json.loads(client.communicate(timeout=timeout_s)[0]) for client in clients]
     finally:
         for client in clients:
-            client.kill()
-            client.wait()
+            # Which also closes what leads to it.
+            with client:
+                client.kill()
