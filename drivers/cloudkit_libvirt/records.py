@@ -45,6 +45,8 @@ _NAME = re.compile(
 )
 _CLAIMS = uuid.UUID("6ad1ae1b-4c14-5f5b-9a8c-0d5e6a3f7f10")
 _POLL_S = 0.05
+_LOOKS = 100
+"""No record is changed so often while it is read; a store that lists what it does not have must end it."""
 _SETTLE_S = 0.2
 """To find a name abandoned and to remove it are two calls, milliseconds apart; a store has no call for both."""
 
@@ -72,15 +74,11 @@ def first_blob_name(body_type: type[Body], id: str) -> str:
 
 
 class View:
-    """The records as one listing of the store found them."""
+    """The records as one listing of the store found them, or a later one where something had gone since."""
 
     def __init__(self, records: Records, names: list[str]) -> None:
         self._records = records
-        self._generations: dict[str, dict[str, list[int]]] = {}
-        for name in names:
-            if match := _NAME.fullmatch(name):
-                by_id = self._generations.setdefault(match["kind"], {})
-                by_id.setdefault(match["id"], []).append(int(match["generation"]))
+        self._generations = _generations(names)
 
     def all(self, body_type: type[B]) -> list[Record[B]]:
         """All records of a kind, oldest first."""
@@ -91,10 +89,17 @@ class View:
 
     def find(self, body_type: type[B], id: str) -> Record[B] | None:
         """One record, or None."""
-        for generation in sorted(self.generations(body_type, id), reverse=True):
-            record = self._records.load(body_type, id, generation)
-            if record is not None:
-                return record
+        for _ in range(_LOOKS):
+            try:
+                for generation in sorted(self.generations(body_type, id), reverse=True):
+                    record = self._records.load(body_type, id, generation)
+                    if record is not None:
+                        return record
+            except BlobGone:
+                # Changed since the look, so that there is another generation, or removed.
+                self._generations = _generations(self._records.names())
+            else:
+                return None
         return None
 
     def get(self, body_type: type[B], id: str) -> Record[B]:
@@ -114,6 +119,15 @@ def not_found(body_type: type[Body], id: str) -> NotFound:
     return NotFound(f"there is no {body_type.kind.noun} {id!r}", driver="libvirt", resource=id)
 
 
+def _generations(names: list[str]) -> dict[str, dict[str, list[int]]]:
+    """Kind → id → generations."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for name in names:
+        if match := _NAME.fullmatch(name):
+            found.setdefault(match["kind"], {}).setdefault(match["id"], []).append(int(match["generation"]))
+    return found
+
+
 class Records:
     """All records of a pool. Thread-safe, and safe against other processes and hosts on the same pool."""
 
@@ -128,15 +142,19 @@ class Records:
 
     def view(self) -> View:
         """What there is now, by one call."""
+        return View(self, self.names())
+
+    def names(self) -> list[str]:
+        """All names in the store now; what is not among them is forgotten."""
         names = self._store.names()
         present = set(names)
         with self._lock:
             self._cache = {name: record for name, record in self._cache.items() if name in present}
             self._warned &= present
-        return View(self, names)
+        return names
 
     def load(self, body_type: type[B], id: str, generation: int) -> Record[B] | None:
-        """One generation, or None where it is gone, empty or damaged."""
+        """One generation, or None where it is empty or damaged; raises BlobGone."""
         kind = _kind_of(body_type)
         name = _blob_name(kind, id, generation)
         with self._lock:
@@ -145,8 +163,6 @@ class Records:
             return cast("Record[B]", cached)
         try:
             record = Record(id, generation, from_data(body_type, decode(self._store.read(name))))
-        except BlobGone:
-            return None
         except Unfinished:
             self._remove_abandoned(name)
             return None

@@ -31,10 +31,14 @@ class AgedBlobs(MemoryBlobs):
     """Blobs of the age that the test says."""
 
     age = 0.0
-    reads = 0
+    reads = looks = 0
 
     def age_s(self, name: str) -> float:
         return self.age
+
+    def names(self) -> list[str]:
+        self.looks += 1
+        return super().names()
 
     def read(self, name: str) -> bytes:
         self.reads += 1
@@ -59,6 +63,29 @@ def test_a_record_comes_back_as_it_was_written(records: Records, store: AgedBlob
     records.create(ID, body())
     assert store.names() == [network_name(1)]
     assert Records(store).view().get(NetworkBody, ID).body == body()
+
+
+def test_what_is_changed_after_the_look_is_found(store: AgedBlobs) -> None:
+    Records(store).create(ID, body())
+    view = Records(store).view()
+    Records(store).change(NetworkBody, ID, lambda old: replace(old, mtu=1400))
+    assert view.get(NetworkBody, ID).body.mtu == 1400
+    Records(store).change(NetworkBody, ID, lambda old: replace(old, mtu=1300))
+    assert [record.body.mtu for record in view.all(NetworkBody)] in ([1300], [1400])
+
+
+def test_what_is_removed_after_the_look_is_gone(store: AgedBlobs) -> None:
+    ids = [str(uuid.uuid4()) for _ in range(5)]
+    for id in ids:
+        Records(store).create(id, body())
+    view = Records(store).view()
+    for id in ids[1:]:
+        Records(store).remove(NetworkBody, id)
+    store.looks = 0
+    assert [record.id for record in view.all(NetworkBody)] == ids[:1]
+    assert view.find(NetworkBody, ids[1]) is None
+    # Once for all that is gone.
+    assert store.looks == 1
 
 
 def test_a_change_leaves_one_generation(records: Records, store: AgedBlobs) -> None:
