@@ -28,7 +28,7 @@ from types import TracebackType
 
 from command_line import tool
 from host_packages import BedError
-from processes import Process, start_time
+from processes import Process, alone_in, start_time
 
 HERE = Path(__file__).resolve().parent
 # Not the temporary folder of the environment: stale beds must be found whatever TMPDIR says, and disks need space.
@@ -346,15 +346,16 @@ class LibvirtBed:
 
 
 def remove_stale(parent: Path = PARENT) -> None:
-    """Remove the beds below `parent` whose owner is dead."""
-    for folder in parent.glob(f"{PREFIX}*"):
-        bed = LibvirtBed(folder, f"{NETNS_PREFIX}{folder.name.removeprefix(PREFIX)}")
-        owner = bed._marker().get("owner")
-        pid = int(folder.name.removeprefix(PREFIX).partition("-")[0])
-        # A bed that crashed before its first mark has only the pid in its name.
-        alive = Process(**owner).alive if owner else start_time(pid) is not None
-        if not alive:
-            bed.stop()
+    """Remove the beds below `parent` whose owner is dead; runs that start at the same time take turns."""
+    with alone_in(parent):
+        for folder in parent.glob(f"{PREFIX}*"):
+            bed = LibvirtBed(folder, f"{NETNS_PREFIX}{folder.name.removeprefix(PREFIX)}")
+            owner = bed._marker().get("owner")
+            pid = int(folder.name.removeprefix(PREFIX).partition("-")[0])
+            # A bed that crashed before its first mark has only the pid in its name.
+            alive = Process(**owner).alive if owner else start_time(pid) is not None
+            if not alive:
+                bed.stop()
 
 
 def enter_network(namespace: int) -> None:

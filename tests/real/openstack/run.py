@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parents[1] / "libvirt"))
 from command_line import command_of, exit_status, progress
 from openstack_bed import OpenStackBed, run_client
-from processes import start_time
+from processes import alone_in, start_time
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[2]
@@ -40,12 +40,13 @@ def run_in_new_bed(command: Sequence[str], guests: bool) -> int:
 
 
 def remove_stale(parent: Path = PARENT) -> None:
-    """Remove the beds below `parent` whose owner is dead."""
-    for folder in parent.glob(f"{PREFIX}*"):
-        owner = int(folder.name.removeprefix(PREFIX).partition("-")[0])
-        # An owner's pid may have been given away: then its bed, which ended with it, stays until that process ends.
-        if start_time(owner) is None:
-            OpenStackBed(folder).reset()
+    """Remove the beds below `parent` whose owner is dead; runs that start at the same time take turns."""
+    with alone_in(parent):
+        for folder in parent.glob(f"{PREFIX}*"):
+            owner = int(folder.name.removeprefix(PREFIX).partition("-")[0])
+            # Where the pid was given away the bed, which ended with its owner, stays until that process ends.
+            if start_time(owner) is None:
+                OpenStackBed(folder).reset()
 
 
 def main(arguments: list[str]) -> int:
