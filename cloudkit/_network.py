@@ -24,6 +24,7 @@ from cloudkit.types import (
 
 AUTO = "auto"
 MAX_MTU = 65535
+MAX_VLAN_ID = 4094
 _BROKEN = frozenset({NetworkStatus.ERROR})
 
 
@@ -50,6 +51,7 @@ class Networks(Collection[Network]):
         shared: bool = False,
         mtu: int | None = None,
         tags: Iterable[str] = (),
+        vlan_id: int | None = None,
         description: str = "",
         native: Mapping[str, Any] | None = None,
         **how: Unpack[Creation],
@@ -61,6 +63,12 @@ class Networks(Collection[Network]):
                 ``subnets.create``.
             external: it leads out of the cloud and gives floating IPs (an administrator's right on OpenStack).
             shared: other projects may use it.
+            mtu: the largest packet, in bytes.
+            vlan_id: the 802.1Q id, 1 to 4094, by which its packets are told from others' on the wire: a VLAN of the
+                cloud's physical network (an administrator's right on OpenStack).
+
+        Raises:
+            Conflict: another network has the VLAN id.
         """
         with self._creating(name):
             common = self._common(name, description, native)
@@ -83,6 +91,7 @@ class Networks(Collection[Network]):
                 shared=checks.flag(shared, "shared"),
                 mtu=None if mtu is None else checks.integer(mtu, "mtu", 68, MAX_MTU),
                 tags=checks.tags(tags),
+                vlan_id=None if vlan_id is None else checks.integer(vlan_id, "vlan_id", 1, MAX_VLAN_ID),
             )
             return self._create(spec, finish=None if subnet is None else self._with_subnet(subnet), **how)
 

@@ -616,6 +616,7 @@ OPTIONS: frozenset[str] = frozenset(
         "networks.create:mtu",
         "networks.create:shared",
         "networks.create:tags",
+        "networks.create:vlan_id",
         "ports.create:mac",
         "ports.create:security_group_ids",
         "subnets.create:allocation_pools",

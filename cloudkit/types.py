@@ -357,7 +357,12 @@ class ImageMember:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network(Resource):
-    """A layer-2 network. ``external`` ones lead out of the cloud and give floating IPs."""
+    """A layer-2 network. ``external`` ones lead out of the cloud and give floating IPs.
+
+    Attributes:
+        vlan_id: its 802.1Q id outside of the host. None where it has none, or where the cloud shows it to
+            administrators only.
+    """
 
     kind: ClassVar[Kind] = Kind.NETWORK
 
@@ -368,6 +373,7 @@ class Network(Resource):
     shared: bool = False
     mtu: int | None = None
     tags: tuple[str, ...] = ()
+    vlan_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -706,6 +712,7 @@ class NetworkSpec(Spec):
     shared: bool = False
     mtu: int | None = None
     tags: tuple[str, ...] = ()
+    vlan_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,6 +63,7 @@ _ROUTED = frozenset(
         "ports.create:security_group_ids",
         "subnets.create:host_routes",
         "subnets.create:ipv6_mode",
+        "networks.create:vlan_id",
     }
 )
 _BACKED_UP = frozenset({"backups"})

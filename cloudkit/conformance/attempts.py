@@ -117,6 +117,7 @@ ATTEMPTS: Mapping[str, tuple[Attempt, ...]] = {
     "networks.create:mtu": (_network(mtu=1400),),
     "networks.create:shared": (_network(shared=True),),
     "networks.create:tags": (_network(tags=["blue"]),),
+    "networks.create:vlan_id": (_network(vlan_id=7),),
     "networks.update": (lambda cloud, lab: cloud.networks.update(NOBODY, name=lab.name()),),
     "subnets.create": (
         lambda cloud, lab: cloud.subnets.create(lab.name(), network=NOBODY, cidr=lab.cidr()),

@@ -35,6 +35,8 @@ class Lab:
         self.folder = folder
         self._exit = ExitStack()
         self._subnets = itertools.cycle(ip_network(target.cidr).subnets(new_prefix=24))
+        first, last = target.vlan_ids
+        self._vlan_ids = itertools.cycle(range(first, last + 1))
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
@@ -71,6 +73,10 @@ class Lab:
     def cidr(self) -> str:
         """A range of addresses that nothing has, unless it was given out 255 ranges ago."""
         return str(next(self._subnets))
+
+    def vlan_id(self) -> int:
+        """A VLAN that nothing has, unless it was given out as many times ago as there are."""
+        return next(self._vlan_ids)
 
     def cidr6(self) -> str:
         """The same of IPv6, of unique local addresses (RFC 4193)."""

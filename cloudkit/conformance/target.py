@@ -30,6 +30,7 @@ class Target:
         traffic: whether its guests run and send packets to each other; a simulated one's do not.
         settle_s: how long after an answer network and disks may still be as they were before, in real seconds.
         cidr: a /16 that is free; subnets are cut from it.
+        vlan_ids: first and last of a range that is free.
         floor: capabilities that it must declare.
         never: capabilities that it cannot have by its nature; the matrix tells them from those that are to come.
     """
@@ -48,5 +49,6 @@ class Target:
     traffic: bool = False
     settle_s: float = 0.0
     cidr: str = "10.213.0.0/16"
+    vlan_ids: tuple[int, int] = (3001, 3099)
     floor: frozenset[str] = frozenset()
     never: frozenset[str] = frozenset()

@@ -13,7 +13,7 @@ from cloudkit.host.kvm import kvm
 from cloudkit.host.place import machine_runs_in
 from cloudkit.host.report import Check
 from cloudkit.host.resources import cores, devstack, disk, huge_pages, memory
-from cloudkit.host.routing import host_network
+from cloudkit.host.routing import host_network, vlans
 from cloudkit.host.tree import Tree
 from cloudkit.host.virtio import tun, virtio_guest, virtio_here
 
@@ -36,6 +36,7 @@ CHECKS: Mapping[str, Callable[[Tree], Check]] = {
     "libvirt.qemu": emulator,
     "libvirt.network": network_tools,
     "libvirt.host_network": host_network,
+    "libvirt.vlans": vlans,
     "memory": memory,
     "cores": cores,
     "disk": disk,

@@ -1,4 +1,4 @@
-"""May this process change the machine's network? Routers, floating IPs and security groups on libvirt need that."""
+"""The machine's network on behalf of libvirt's guests: may this process change it, and are there VLANs?"""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ _FILTER_HINT = (
 )
 BRIDGE_FILTER = "proc/sys/net/bridge/bridge-nf-call-iptables"
 """There as soon as the kernel has br_netfilter (networking/ip-sysctl, "/proc/sys/net/bridge")."""
+SWITCH = "run/openvswitch/db.sock"
+"""Where Open vSwitch's database listens (ovs-vsctl(8), --db)."""
 _CAP_NET_ADMIN = 12
 """capability.h of Linux."""
 
@@ -51,4 +53,21 @@ def host_network(tree: Tree) -> Check:
         details={"allowed": allowed, "missing": missing, "br_netfilter": filtered},
         hint=" ".join(hints),
         needed_by=(Need.HOST_NETWORK,),
+    )
+
+
+def vlans(tree: Tree) -> Check:
+    """``libvirt.vlans``: whether networks can be VLANs outside of the machine."""
+    installed, runs = tree.program("ovs-vsctl") is not None, tree.exists(SWITCH)
+    problem, hint = "", ""
+    if not installed:
+        problem, hint = "is not installed", "Debian: `sudo apt install openvswitch-switch`."
+    elif not runs:
+        problem, hint = "does not run", "`sudo systemctl enable --now openvswitch-switch`"
+    return Check(
+        name="libvirt.vlans",
+        level=Level.INFO if problem else Level.OK,
+        summary=f"no networks with a VLAN id: Open vSwitch {problem}" if problem else "networks can have a VLAN id",
+        details={"installed": installed, "runs": runs},
+        hint=hint,
     )

@@ -26,6 +26,10 @@ class Networks(FakeCollection[Network]):
     def create(self, spec: NetworkSpec) -> Network:
         """Make one, without subnets."""
         self._check_quota("networks")
+        if spec.vlan_id is not None:
+            for other in self._state.all(Kind.NETWORK):
+                if other.vlan_id == spec.vlan_id:
+                    raise Conflict(f"another network has the VLAN id {spec.vlan_id}", driver="fake")
         return self._state.put(
             Network(
                 **self._common(spec),
@@ -35,6 +39,7 @@ class Networks(FakeCollection[Network]):
                 shared=spec.shared,
                 mtu=spec.mtu or DEFAULT_MTU,
                 tags=spec.tags,
+                vlan_id=spec.vlan_id,
             )
         )
 

@@ -5,6 +5,7 @@ This module is what the entry point names; it loads neither libvirt nor anything
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,13 @@ def _yes_or_no(value: Any) -> bool:
 def _pool_name(value: Any) -> str:
     if not isinstance(value, str) or not value or "/" in value:
         raise ValueError("it must be a name without a slash")
+    return value
+
+
+def _bridge_name(value: Any) -> str:
+    # The kernel has a device of the same name.
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,14}", value):
+        raise ValueError("it must be the name of a network device")
     return value
 
 
@@ -154,6 +162,12 @@ PLUGIN = DriverPlugin(
             "routers, floating IPs and security groups by rules on the libvirt host: auto, on or off",
             parse=_switch,
             default="auto",
+        ),
+        Option(
+            "vlan_switch",
+            "the Open vSwitch bridge that networks with a vlan_id are joined to; made if it is not there",
+            parse=_bridge_name,
+            default="cloudkit",
         ),
         Option(
             "external_cidr",

@@ -140,6 +140,9 @@ class ImageBody(Body):
         return self.public or project_id == self.project_id
 
 
+DEFAULT_MTU = 1500
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkBody(Body):
     """A network; libvirt knows of it once it has a subnet."""
@@ -150,11 +153,17 @@ class NetworkBody(Body):
     tags: tuple[str, ...] = ()
     external: bool = False
     shared: bool = False
+    vlan_id: int | None = None
 
     @property
     def public(self) -> bool:
         """Whether all projects see it."""
         return self.external or self.shared
+
+    @property
+    def packet_size(self) -> int:
+        """The MTU that is meant."""
+        return self.mtu or DEFAULT_MTU
 
 
 class Forward(StrEnum):

@@ -27,6 +27,7 @@ from cloudkit_libvirt.floating_ips import FloatingIps
 from cloudkit_libvirt.hostnet.host import find_host
 from cloudkit_libvirt.hostnet.installation import Installation
 from cloudkit_libvirt.hostnet.reconcile import HostNetwork
+from cloudkit_libvirt.hostnet.switch import find_switch
 from cloudkit_libvirt.hypervisors import TEST
 from cloudkit_libvirt.key_pairs import KeyPairs
 from cloudkit_libvirt.limits import limits_of
@@ -200,6 +201,8 @@ def _capabilities(context: Context) -> frozenset[str]:
             capabilities |= {"servers.interfaces"}
     if context.hostnet is not None:
         capabilities |= _ROUTED
+        if context.hostnet.has_vlans:
+            capabilities |= {"networks.create:vlan_id"}
     return capabilities
 
 
@@ -388,7 +391,14 @@ def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context
         max_image_bytes=options["max_image_gib"] << 30,
         hostnet=None
         if host is None
-        else HostNetwork(host, connection, records, cloud_id, Installation() if connection.host is None else None),
+        else HostNetwork(
+            host,
+            connection,
+            records,
+            cloud_id,
+            Installation() if connection.host is None else None,
+            find_switch(host, options["vlan_switch"], cloud_id),
+        ),
         user_network=user_network,
         read_only=read_only,
         resume_servers=options["resume_servers"],

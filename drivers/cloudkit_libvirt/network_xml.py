@@ -13,6 +13,8 @@ from cloudkit_libvirt.xml_tree import Element, node
 _DNSMASQ = "http://libvirt.org/schemas/network/dnsmasq/1.0"
 TAP = "ckt"
 """How the names of ports' devices begin."""
+PORT_OF_WIRE = "ckv"
+"""How the names of ports to a VLAN begin."""
 METADATA = "urn:cloudkit:network:1"
 ET.register_namespace("dnsmasq", _DNSMASQ)
 ET.register_namespace("cloudkit", METADATA)
@@ -31,6 +33,11 @@ def bridge_name(network_id: str) -> str:
 def tap_name(port_id: str) -> str:
     """The name of a port's device on the host."""
     return f"{TAP}{port_id.replace('-', '')[:12]}"
+
+
+def wire_name(network_id: str) -> str:
+    """The name of the port that joins a network's bridge with its VLAN."""
+    return f"{PORT_OF_WIRE}{network_id.replace('-', '')[:12]}"
 
 
 def host(mac: str, ip: str) -> Element:

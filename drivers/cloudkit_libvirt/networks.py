@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cloudkit.errors import InUse
+from cloudkit.errors import Conflict, InUse
 from cloudkit.types import Network, NetworkSpec
 from cloudkit_libvirt.bodies import Body, NetworkBody, Phase, PortBody, SubnetBody, common_of, now_text
 from cloudkit_libvirt.collections_base import RecordCollection
@@ -16,8 +16,6 @@ from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.routing_bodies import FloatingIpBody, RouterBody
 from cloudkit_libvirt.subnets import BridgedSubnets
 from cloudkit_libvirt.undo import undoing
-
-DEFAULT_MTU = 1500
 
 
 class Networks(RecordCollection[NetworkBody, Network]):
@@ -39,8 +37,9 @@ class Networks(RecordCollection[NetworkBody, Network]):
             subnet_ids=subnet_ids,
             external=body.external,
             shared=body.shared,
-            mtu=body.mtu or DEFAULT_MTU,
+            mtu=body.packet_size,
             tags=body.tags,
+            vlan_id=body.vlan_id,
         )
 
 
@@ -48,19 +47,30 @@ class BridgedNetworks(Networks):
     """Isolated layer-2 networks, each led out by NAT through the host."""
 
     def create(self, spec: NetworkSpec) -> Network:
-        """Make one, without a subnet."""
+        """Make one, without a subnet; raises Conflict for a VLAN that another one has."""
         body = NetworkBody(
             **common_of(spec, self._project_id),
             mtu=spec.mtu,
             tags=spec.tags,
             external=spec.external,
             shared=spec.shared,
+            vlan_id=spec.vlan_id,
         )
-        # Nothing follows the record, so that it is whole at once.
         id = str(uuid.uuid4())
-        with undoing(lambda: self._context.records.remove(NetworkBody, id)):
-            record = self._context.records.create(id, replace(body, phase=Phase.READY))
+        with undoing(lambda: self._remove(id, body)):
+            # Where nothing follows the record, it is whole at once.
+            phase = Phase.READY if body.vlan_id is None else body.phase
+            record = self._context.records.create(id, replace(body, phase=phase))
+            if body.vlan_id is not None:
+                if not self._context.records.claim(_claim(body), id):
+                    raise Conflict(f"another network has the VLAN id {body.vlan_id}", driver="libvirt")
+                record = self.finish(record, body)
         return self._network(record, ())
+
+    def _remove(self, id: str, body: NetworkBody) -> None:
+        if body.vlan_id is not None:
+            self._context.records.release(_claim(body), id)
+        self._context.records.remove(NetworkBody, id)
 
     def update(self, id: str, changes: Mapping[str, Any]) -> Network:
         """Set name, description, tags, or whether it is shared; raises InUse while other projects use it."""
@@ -104,12 +114,16 @@ class BridgedNetworks(Networks):
                 if floating_ip.body.external_network_id == id:
                     raise _is_needed(id, floating_ip.body)
 
-        self._begin_delete(id, refuse_used)
+        body = self._begin_delete(id, refuse_used).body
         subnets = BridgedSubnets(self._context, self._project_id)
         for subnet in self._context.records.view().all(SubnetBody):
             if subnet.body.network_id == id:
                 subnets.delete(subnet.id)
-        self._context.records.remove(NetworkBody, id)
+        self._remove(id, body)
+
+
+def _claim(body: NetworkBody) -> str:
+    return f"vlan/{body.vlan_id}"
 
 
 def _is_needed(id: str, user: Body) -> InUse:

@@ -41,6 +41,7 @@ PLUGIN = DriverPlugin(
         Option("region", "the region, where clouds.yaml does not say it", _text),
         Option("interface", "which endpoints of the catalog: public, internal or admin", _interface),
         Option("password", "the password, where neither clouds.yaml nor secure.yaml has it", _text),
+        Option("physical_network", "the physical network of Neutron that networks with a vlan_id are on", _text),
     ),
     extra="openstack",
     requires=("openstack", "msgspec"),

@@ -24,6 +24,7 @@ CAPABILITIES = frozenset(
         "networks.create:mtu",
         "networks.create:shared",
         "networks.create:tags",
+        "networks.create:vlan_id",
         "networks.update",
         "ports.create",
         "ports.create:mac",
@@ -76,6 +77,7 @@ _BY_EXTENSION: Mapping[str, frozenset[str]] = {
     ROUTER: frozenset({"routers", "floating_ips", "floating_ips.create:ip"}),
     "external-net": frozenset({"networks.create:external"}),
     "net-mtu-writable": frozenset({"networks.create:mtu"}),
+    "provider": frozenset({"networks.create:vlan_id"}),
     "standard-attr-tag": frozenset({"networks.create:tags"}),
 }
 """What needs an extension of Neutron's that not every cloud has."""

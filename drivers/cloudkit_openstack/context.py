@@ -37,11 +37,14 @@ class Project:
 class Context:
     """One project of one connection."""
 
-    def __init__(self, native: Connection, project: Project, log: logging.Logger) -> None:
-        """See ``native``, openstacksdk's connection, as ``project``."""
+    def __init__(
+        self, native: Connection, project: Project, log: logging.Logger, physical_network: str | None = None
+    ) -> None:
+        """See ``native``, openstacksdk's connection, as ``project``; VLANs are on ``physical_network``."""
         self.native = native
         self.project = project
         self.log = log
+        self.physical_network = physical_network
         self.collections: dict[Kind, RestCollection[Any]] = {}
         self.extensions: frozenset[str] = frozenset()
         self.compute = self._service(COMPUTE)

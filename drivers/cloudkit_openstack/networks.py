@@ -7,11 +7,14 @@ from ipaddress import ip_network
 from typing import Any, ClassVar
 
 from cloudkit.driver import Query
-from cloudkit.errors import Conflict
+from cloudkit.errors import Conflict, InvalidRequest
 from cloudkit.types import Kind, Network, NetworkSpec, NetworkStatus, Subnet, SubnetSpec
 from cloudkit_openstack.collection import Narrowing, exactly, not_found
+from cloudkit_openstack.errors import DRIVER
 from cloudkit_openstack.neutron import NOTHING, NeutronCollection, name_query
 from cloudkit_openstack.wire import Body, status_of
+
+PHYSICAL_NETWORK = "provider:physical_network"
 
 
 class Networks(NeutronCollection[Network]):
@@ -38,6 +41,7 @@ class Networks(NeutronCollection[Network]):
             mtu=spec.mtu,
             shared=spec.shared or None,
             **({"router:external": True} if spec.external else {}),
+            **self._provider(spec),
         )
         if spec.tags:
             try:
@@ -46,6 +50,24 @@ class Networks(NeutronCollection[Network]):
                 self._service.delete(self._at(body["id"]))
                 raise
         return self._one_value(body)
+
+    def _provider(self, spec: NetworkSpec) -> dict[str, Any]:
+        """What Neutron must be told of the wire; `native` can name another physical network than the profile."""
+        if spec.vlan_id is None:
+            return {}
+        named = {PHYSICAL_NETWORK: self._context.physical_network} | dict(spec.native or {})
+        if named[PHYSICAL_NETWORK] is None:
+            raise InvalidRequest(
+                "Neutron must be told on which physical network the VLAN is",
+                driver=DRIVER,
+                hint=f'Set physical_network in the profile, or pass native={{"{PHYSICAL_NETWORK}": …}}; an '
+                "administrator knows its name.",
+            )
+        return {
+            "provider:network_type": "vlan",
+            "provider:segmentation_id": spec.vlan_id,
+            PHYSICAL_NETWORK: named[PHYSICAL_NETWORK],
+        }
 
     def update(self, id: str, changes: Mapping[str, Any]) -> Network:
         """Change attributes; tags as a whole, in a request of their own."""
@@ -74,6 +96,7 @@ class Networks(NeutronCollection[Network]):
             shared=bool(body.get("shared")),
             mtu=body.get("mtu"),
             tags=tuple(body.get("tags") or ()),
+            vlan_id=body.get("provider:segmentation_id") if body.get("provider:network_type") == "vlan" else None,
         )
 
 

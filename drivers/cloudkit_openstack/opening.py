@@ -86,7 +86,7 @@ class Opener:
                 connection = connection.connect_as(**scope)
         self._connections.append(connection)
         _prepare(connection)
-        context = Context(connection, _project(connection), self._log)
+        context = Context(connection, _project(connection), self._log, self._request.options["physical_network"])
         context.extensions = frozenset(each["alias"] for each in context.network.get("/extensions")["extensions"])
         return OpenStackDriver(context, self)
 

@@ -37,6 +37,7 @@ from cloudkit.conformance.suite.server_options import TestBadServers, TestConsol
 from cloudkit.conformance.suite.server_watching import TestInteractiveConsole, TestSamples
 from cloudkit.conformance.suite.ssh import TestKeyFiles, TestSsh
 from cloudkit.conformance.suite.traffic import TestTraffic
+from cloudkit.conformance.suite.vlans import TestVlans
 from cloudkit.conformance.suite.volume_sources import TestClones, TestVolumeTypes
 from cloudkit.conformance.suite.volumes import TestAttach, TestSnapshots, TestVolumes
 from cloudkit.conformance.suite.waits import TestWaits
@@ -100,6 +101,7 @@ __all__ = [
     "TestTraffic",
     "TestUpload",
     "TestValuesOfOthers",
+    "TestVlans",
     "TestVolumeTypes",
     "TestVolumes",
     "TestWaits",

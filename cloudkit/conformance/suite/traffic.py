@@ -90,7 +90,12 @@ class TestTraffic(Conformance):
             pytest.skip("its guests send no packets")
         with lab.cloud.scope("traffic") as cloud, lab.closing() as shells:
             mtus = (None, SMALL_MTU if cloud.supports("networks.create:mtu") else None)
-            networks = tuple(cloud.networks.create(lab.name("network"), cidr=lab.cidr(), mtu=mtu) for mtu in mtus)
+            # A VLAN is like any other network: all that is asked of the first one is asked of a VLAN.
+            vlan_ids = (lab.vlan_id() if cloud.supports("networks.create:vlan_id") else None, None)
+            networks = tuple(
+                cloud.networks.create(lab.name("network"), cidr=lab.cidr(), mtu=mtu, vlan_id=vlan_id)
+                for mtu, vlan_id in zip(mtus, vlan_ids, strict=True)
+            )
             for network in networks:
                 lab.join(cloud, network)
             if cloud.supports("subnets.create:ipv6_mode"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,7 +15,8 @@ from cloudkit_libvirt.connection import Connection
 from cloudkit_libvirt.hostnet.host import Host
 from cloudkit_libvirt.hostnet.installation import Installation
 from cloudkit_libvirt.hostnet.rules import render
-from cloudkit_libvirt.hostnet.topology import Topology
+from cloudkit_libvirt.hostnet.switch import Switch
+from cloudkit_libvirt.hostnet.topology import Topology, Wire
 from cloudkit_libvirt.hostnet.wanted import wanted
 from cloudkit_libvirt.network_start import restart
 from cloudkit_libvirt.records import Records
@@ -45,8 +46,12 @@ class HostNetwork:
         records: Records,
         cloud_id: str,
         installation: Installation | None = None,
+        switch: Switch | None = None,
     ) -> None:
-        """Nothing happens before the first ``reconcile``; ``installation`` is told what its hooks restore."""
+        """Nothing happens before the first ``reconcile``; ``installation`` is told what its hooks restore.
+
+        ``switch`` leads to VLANs, where there is one that can.
+        """
         self._host = host
         self._installation = installation
         self._connection = connection
@@ -56,6 +61,13 @@ class HostNetwork:
         self._writing = threading.Lock()
         self._asked = 0
         self._written = 0
+        self._switch = switch
+        self._wired: tuple[Wire, ...] | None = None
+
+    @property
+    def has_vlans(self) -> bool:
+        """Whether there is a way to VLANs outside of the host."""
+        return self._switch is not None
 
     def reconcile(self) -> None:
         """Return when the host is as the records were at the call, or later ones.
@@ -90,15 +102,27 @@ class HostNetwork:
         if self._installation is not None:
             self._installation.keep(rules, _batch(_all_changes(topology)))
         self._host.run(["nft", "-f", "-"], input=rules)
-        if not topology.bridges:
-            return
-        links = self._links()
+        links = self._links() if topology.bridges else {}
         for part in topology.bridges:
             if part.bridge not in links and self._start(part.network):
                 links[part.bridge] = Link(None, frozenset())
+        if self._wire(topology.wires, links.keys()):
+            links = self._links()
         if lines := list(_changes(topology, links)):
             # A device that went meanwhile is the next reconcile's; the others must not wait for it.
             self._host.run(["ip", "-force", "-batch", "-"], input=_batch(lines))
+
+    def _wire(self, wires: tuple[Wire, ...], devices: Set[str]) -> bool:
+        """Make the ports to the VLANs; whether something may have changed."""
+        if self._switch is None:
+            if wires:
+                _log.warning("Open vSwitch does not answer: the VLANs of %d networks are cut off", len(wires))
+            return False
+        if wires == self._wired and all(wire.port in devices for wire in wires):
+            return False
+        self._switch.apply(wires)
+        self._wired = wires
+        return True
 
     def _links(self) -> dict[str, Link]:
         links = cast("list[dict[str, Any]]", json.loads(self._host.run(["ip", "-json", "address", "show"])))
@@ -128,6 +152,7 @@ def _all_changes(topology: Topology) -> Iterator[str]:
     """What makes fresh devices as they should be."""
     devices = {part.bridge for part in topology.bridges}
     devices.update(guest.tap for guest in topology.guests)
+    devices.update(wire.port for wire in topology.wires)
     return _changes(topology, dict.fromkeys(devices, Link(None, frozenset())))
 
 
@@ -139,6 +164,9 @@ def _changes(topology: Topology, links: Mapping[str, Link]) -> Iterator[str]:
         # Who starts a network again, as by virsh, has its guests left outside.
         if guest.tap in links and guest.bridge in links and links[guest.tap].master != guest.bridge:
             yield f"link set dev {guest.tap} master {guest.bridge}"
+    for wire in topology.wires:
+        if wire.port in links and wire.bridge in links and links[wire.port].master != wire.bridge:
+            yield f"link set dev {wire.port} up master {wire.bridge}"
     for external in topology.externals:
         if external.bridge in links:
             have, want = links[external.bridge].addresses, set(external.addresses)

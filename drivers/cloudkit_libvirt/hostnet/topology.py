@@ -68,6 +68,16 @@ class Translation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """The port of a switch by which a bridge is joined with a VLAN outside of the host."""
+
+    port: str
+    bridge: str
+    vlan_id: int
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
     """All of it. ``sources`` are pairs: what a segment's packets seem to come from on an external network."""
 
@@ -77,6 +87,7 @@ class Topology:
     externals: tuple[External, ...] = ()
     translations: tuple[Translation, ...] = ()
     sources: tuple[tuple[IPv4Network, str], ...] = ()
+    wires: tuple[Wire, ...] = ()
 
     @property
     def bridges(self) -> tuple[Segment | External, ...]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Network, ip_network
 
-from cloudkit_libvirt.bodies import Forward, Phase, PortBody, SubnetBody
+from cloudkit_libvirt.bodies import Forward, NetworkBody, Phase, PortBody, SubnetBody
 from cloudkit_libvirt.default_groups import groups_by_id
-from cloudkit_libvirt.hostnet.topology import External, Group, Guest, Segment, Topology, Translation
-from cloudkit_libvirt.network_xml import bridge_name, libvirt_name, tap_name
+from cloudkit_libvirt.hostnet.topology import External, Group, Guest, Segment, Topology, Translation, Wire
+from cloudkit_libvirt.network_xml import bridge_name, libvirt_name, tap_name, wire_name
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.routing_bodies import ROUTER_OWNER, FloatingIpBody, RouterBody
 
@@ -52,7 +52,20 @@ def wanted(view: View, cloud_id: str) -> Topology:
             Translation(floating_ip=body.ip, fixed_ip=body.way.fixed_ip) for body in floating if body.way
         ),
         sources=tuple(sources),
+        # A bridge is there once there is a subnet.
+        wires=tuple(_wires(view, {subnet.body.network_id for subnet in subnets})),
     )
+
+
+def _wires(view: View, network_ids: set[str]) -> Iterator[Wire]:
+    for network in view.all(NetworkBody):
+        if network.id in network_ids and network.body.vlan_id is not None:
+            yield Wire(
+                port=wire_name(network.id),
+                bridge=bridge_name(network.id),
+                vlan_id=network.body.vlan_id,
+                mtu=network.body.packet_size,
+            )
 
 
 def _segment(subnet: Record[SubnetBody], router_id: str | None, routers: dict[str, RouterBody]) -> Segment:

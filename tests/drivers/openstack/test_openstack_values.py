@@ -528,3 +528,28 @@ def test_an_interface_to_a_network_that_is_not_there_is_told(cloud: cloudkit.Clo
     rest.answer("GET", f"{NOVA}/v2.1/servers/detail", {"servers": []})
     with pytest.raises(cloudkit.NotFound, match="Network"):
         cloud.servers.attach_interface(NOBODY, Nic(network_id=NOBODY))
+
+
+def test_a_vlan_is_on_the_profiles_physical_network(connect: Callable[..., cloudkit.Cloud], rest: Cloud) -> None:
+    cloud = connect(physical_network="physnet1")
+    provider = {"provider:network_type": "vlan", "provider:physical_network": "physnet1"}
+    vlan = {**provider, "provider:segmentation_id": 20}
+    sent = made(cloud, rest, Kind.NETWORK, lambda: cloud.networks.create("office", vlan_id=20), **vlan)
+    assert {name: value for name, value in sent.items() if name.startswith("provider:")} == vlan
+
+
+def test_a_vlan_is_where_the_call_says(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    native = {"provider:physical_network": "physnet2"}
+    sent = made(cloud, rest, Kind.NETWORK, lambda: cloud.networks.create("office", vlan_id=20, native=native))
+    assert sent["provider:physical_network"] == "physnet2"
+    with pytest.raises(InvalidRequest, match="physical network") as refused:
+        cloud.networks.create("office", vlan_id=20)
+    assert "physical_network in the profile" in str(refused.value)
+
+
+@pytest.mark.parametrize(("type", "vlan_id"), [("vlan", 20), ("vxlan", None), ("flat", None), (None, None)])
+def test_only_a_vlans_number_is_a_vlan_id(
+    cloud: cloudkit.Cloud, rest: Cloud, type: str | None, vlan_id: int | None
+) -> None:
+    provider = {} if type is None else {"provider:network_type": type, "provider:segmentation_id": 20}
+    assert shown(cloud, rest, Kind.NETWORK, **provider).vlan_id == vlan_id

@@ -28,6 +28,7 @@ from types import TracebackType
 
 from command_line import tool
 from host_packages import BedError
+from open_vswitch import OpenVSwitch
 from processes import Process, alone_in, start_time
 
 HERE = Path(__file__).resolve().parent
@@ -71,6 +72,7 @@ class LibvirtBed:
         self.folder = folder
         self.netns = netns
         self.pool_path = folder / "pool"
+        self.open_vswitch = OpenVSwitch(self)
         self.uri = f"qemu+unix:///system?socket={folder}/run/libvirt-sock"
         self._outer: subprocess.Popen[str] | None = None
 
@@ -86,6 +88,7 @@ class LibvirtBed:
             bed._mark(init=None)
             bed._lay_out()
             bed._start_namespaces()
+            bed.open_vswitch.start()
             bed.start_libvirtd()
         except BaseException:
             bed.stop()
@@ -229,6 +232,7 @@ class LibvirtBed:
         _running.append(self._outer)
         with open(f"/run/netns/{self.netns}") as network:
             enter_network(network.fileno())
+        self.open_vswitch.start()
         self.start_libvirtd()
 
     def stop(self) -> None:

@@ -19,6 +19,8 @@ from saved_guest import USER
 from cloudkit import Cloud, Server
 
 WEB = 8080
+VLAN_ID = 7
+"""Of the network that the server is on."""
 HOST_OUTSIDE = "198.18.0.1"
 """What a guest's packets seem to come from there."""
 SERVE = f"""
@@ -87,7 +89,7 @@ class Guarded:
 def guarded_server(routed: Cloud, folder: Path) -> Generator[Guarded]:
     """A server in a scope of its own."""
     with routed.scope("guarded") as cloud:
-        network = cloud.networks.create("inside", cidr="172.16.7.0/24")
+        network = cloud.networks.create("inside", cidr="172.16.7.0/24", vlan_id=VLAN_ID)
         cloud.routers.create("router", external="public", networks=[network])
         group = cloud.security_groups.create("ssh")
         cloud.security_groups.add_rule(group, "tcp", port=22)

@@ -37,6 +37,8 @@ def prepare(folder: Path) -> None:
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
     # Where libvirt notes which consoles are open.
     Path("/run/lock").mkdir()
+    # Where what libvirt starts looks for Open vSwitch.
+    Path("/run/openvswitch").symlink_to(folder / "openvswitch")
     for name, target in PRIVATE_FOLDERS.items():
         Path(target).mkdir(parents=True, exist_ok=True)
         mount("--bind", folder / name, target)

@@ -27,6 +27,7 @@ KbdInteractiveAuthentication no
 UsePAM no
 StrictModes no
 PidFile none
+SetEnv OVS_RUNDIR={folder_of_switch}
 """
 
 
@@ -55,7 +56,9 @@ def remote_host(bed: LibvirtBed, folder: Path) -> Generator[RemoteHost]:
     (folder / "authorized_keys").write_text(f"{public}\n")
     remote.known_hosts.write_text(known_line(host_public))
     config = folder / "sshd_config"
-    config.write_text(SSHD_CONFIG.format(host=HOST, port=PORT, folder=folder))
+    config.write_text(
+        SSHD_CONFIG.format(host=HOST, port=PORT, folder=folder, folder_of_switch=bed.open_vswitch.folder)
+    )
     # libvirt's helper at the other end looks for the socket where it is on an ordinary host.
     for command in (
         ["mkdir", "-p", "/run/sshd", "/run/libvirt"],

@@ -69,6 +69,7 @@ def run_in_new_bed(runs: Sequence[Run], with_debian: bool) -> int:
         environment = {
             **os.environ,
             **images,
+            **bed.open_vswitch.environment,
             "CLOUDKIT_TEST_LIBVIRT_URI": bed.uri,
             "CLOUDKIT_TEST_BED": str(bed.folder),
         }

@@ -329,6 +329,20 @@ class TestLibvirt:
         assert (check.level, check.needed_by) == (level, (Need.HOST_NETWORK,))
         assert words in check.summary
 
+    @pytest.mark.parametrize(
+        ("files", "level", "words"),
+        [
+            ({"usr/bin/ovs-vsctl": "#!", "run/openvswitch/db.sock": ""}, Level.OK, "can have a VLAN id"),
+            ({"usr/bin/ovs-vsctl": "#!"}, Level.INFO, "does not run"),
+            ({}, Level.INFO, "is not installed"),
+        ],
+    )
+    def test_vlans(self, record: Record, files: machines.Files, level: Level, words: str) -> None:
+        check = host.examine("libvirt.vlans", record(files))
+        assert (check.level, check.needed_by) == (level, ())
+        assert words in check.summary
+        assert (check.hint == "") is (level is Level.OK)
+
     def test_missing_programs_are_all_named(self, record: Record) -> None:
         report = host.inspect(record(machines.ARM))
         assert report["libvirt.qemu"].summary == "not installed: qemu-system-aarch64, qemu-img"

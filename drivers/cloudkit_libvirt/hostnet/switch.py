@@ -1,0 +1,111 @@
+"""The way to the wire of networks with a VLAN id: ports of an Open vSwitch bridge.
+
+The network itself stays on a bridge of the kernel's like all others, so that DHCP, filters and routes are the same
+everywhere. An internal port of the switch joins it with the wire, and puts the tag on and takes it off (an access
+port); whatever else is plugged into the switch without a tag of its own is a trunk, as is an uplink.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any, cast
+
+from cloudkit.errors import CloudError
+from cloudkit_libvirt.hostnet.host import Host
+from cloudkit_libvirt.hostnet.topology import Wire
+
+OWNER = "cloudkit"
+"""The key in ``external_ids`` of what is ours: a port has the cloud's id there, a switch ``MADE`` if we made it."""
+MADE = "made"
+_TIMEOUT_S = 5
+
+
+def find_switch(host: Host, name: str, cloud_id: str) -> Switch | None:
+    """The switch called ``name``, there already or not, if Open vSwitch answers and may be changed; else None."""
+    try:
+        host.run(["ovs-vsctl", f"--timeout={_TIMEOUT_S}", "list-br"])
+    except CloudError:
+        return None
+    return Switch(host, name, cloud_id)
+
+
+class Switch:
+    """One bridge of Open vSwitch, made when it is needed first. If we made it, it goes with our last port."""
+
+    def __init__(self, host: Host, name: str, cloud_id: str) -> None:
+        """Nothing happens yet."""
+        self._host = host
+        self._name = name
+        self._cloud_id = cloud_id
+
+    def apply(self, wires: Iterable[Wire]) -> None:
+        """Have exactly these ports of ours.
+
+        Raises:
+            CloudError: Open vSwitch could not make one of them.
+        """
+        wanted = {wire.port: wire for wire in wires}
+        there = self._name in self._lines("list-br")
+        plugged = set(self._lines("list-ports", self._name)) if there else set[str]()
+        ours = {row["name"] for row in self._rows("Port", "name", f"external_ids:{OWNER}={self._cloud_id}")}
+        steps = [["--if-exists", "del-port", port] for port in sorted(ours - (wanted.keys() & plugged))]
+        if wanted and not there:
+            steps += self._making()
+        for wire in wanted.values():
+            steps += self._plugging(wire)
+        if not wanted and there and plugged <= ours and self._is_made_by_us():
+            steps.append(["--if-exists", "del-br", self._name])
+        if steps:
+            self._change(steps)
+        for port in wanted:
+            self._check(port)
+
+    def _making(self) -> Iterator[list[str]]:
+        yield ["--may-exist", "add-br", self._name]
+        # The slower datapath needs nothing of the kernel.
+        kind = "system" if self._kernel_switches() else "netdev"
+        yield ["set", "Bridge", self._name, f"datapath_type={kind}", f"external_ids:{OWNER}={MADE}"]
+
+    def _plugging(self, wire: Wire) -> Iterator[list[str]]:
+        yield ["--may-exist", "add-port", self._name, wire.port]
+        tag, owner = f"tag={wire.vlan_id:d}", f"external_ids:{OWNER}={self._cloud_id}"
+        yield ["set", "Port", wire.port, "vlan_mode=access", tag, owner]
+        # Asked of none, Open vSwitch gives all the smallest that any has.
+        yield ["set", "Interface", wire.port, "type=internal", f"mtu_request={wire.mtu:d}"]
+
+    def _check(self, port: str) -> None:
+        """Open vSwitch says it nowhere else when it cannot make a device."""
+        for row in self._rows("Interface", "error", f"name={port}"):
+            # What is not there is an empty set to OVSDB.
+            if isinstance(fault := row["error"], str):
+                raise CloudError(
+                    f"Open vSwitch could not make the port {port}",
+                    driver="libvirt",
+                    fault=fault,
+                    hint=f"`ovs-vsctl show` and the log of ovs-vswitchd say more of the switch {self._name}.",
+                )
+
+    def _kernel_switches(self) -> bool:
+        with suppress(CloudError):
+            self._host.run(["ls", "/sys/module/openvswitch"])
+            return True
+        return False
+
+    def _is_made_by_us(self) -> bool:
+        return bool(self._rows("Bridge", "name", f"name={self._name}", f"external_ids:{OWNER}={MADE}"))
+
+    def _lines(self, *command: str) -> list[str]:
+        return self._vsctl(*command).splitlines()
+
+    def _rows(self, table: str, column: str, *conditions: str) -> list[dict[str, Any]]:
+        answer = json.loads(self._vsctl("--format=json", f"--columns={column}", "find", table, *conditions))
+        return [dict(zip(answer["headings"], row, strict=True)) for row in cast("list[list[Any]]", answer["data"])]
+
+    def _change(self, steps: Iterable[list[str]]) -> None:
+        """Do all steps at once, or none."""
+        self._vsctl(*(word for step in steps for word in ("--", *step)))
+
+    def _vsctl(self, *words: str) -> str:
+        return self._host.run(["ovs-vsctl", f"--timeout={_TIMEOUT_S}", *words])
