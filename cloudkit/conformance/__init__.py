@@ -26,13 +26,14 @@ from typing import Any
 
 import pytest
 
-from cloudkit.conformance.matrix import Matrix, save
+from cloudkit.conformance.matrix import Matrix, from_data, save, to_data
 from cloudkit.conformance.target import Target
 
 __all__ = ["Target"]
 
 _LAB = "conformance_lab"
 _MATRIX = pytest.StashKey[Matrix]()
+_COLUMNS = "cloudkit_conformance"
 _PARTIAL = pytest.StashKey[bool]()
 """Whether only a part of the suite was asked for."""
 
@@ -89,14 +90,28 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """A declared capability without a passed test fails the run."""
     matrix = session.config.stash[_MATRIX]
+    is_partial = bool(session.config.stash[_PARTIAL] or session.shouldfail or session.shouldstop)
+    # Columns from processes of pytest-xdist were judged there, too.
+    joined = session.config.pluginmanager.hasplugin("dsession")
     for column in matrix.columns.values():
-        column.whole = not (session.config.stash[_PARTIAL] or session.shouldfail or session.shouldstop)
+        column.whole = not is_partial and (column.whole or not joined)
+    told: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told[_COLUMNS] = [to_data(column) for column in matrix.columns.values()]
+        return
     if exitstatus == pytest.ExitCode.OK and matrix.gaps():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     folder: Path | None = session.config.getoption("--conformance-report")
     if folder is not None:
         for column in matrix.columns.values():
             save(column, folder)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a process of pytest-xdist has run."""
+    for data in getattr(node, "workeroutput", {}).get(_COLUMNS, ()):
+        node.config.stash[_MATRIX].join(from_data(data))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

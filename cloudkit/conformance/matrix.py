@@ -71,6 +71,13 @@ class Matrix:
             column.passed.pop(test, None)
             column.failed[test] = rows
 
+    def join(self, other: Column) -> None:
+        """What another process has run, perhaps of the same target."""
+        column = self.columns.setdefault(other.name, Column(other.name, other.declared, other.never, whole=True))
+        column.passed.update(other.passed)
+        column.failed.update(other.failed)
+        column.whole &= other.whole
+
     def gaps(self) -> list[str]:
         """What is declared and has no passed test, over all columns."""
         return [gap for column in self.columns.values() for gap in column.gaps()]
@@ -92,14 +99,12 @@ def table(columns: Iterable[Column]) -> str:
     )
 
 
-# ---------------------------------------------------------------- in files
+# ---------------------------------------------------------------- as data, and in files
 
 
-def save(column: Column, folder: Path) -> None:
-    """Keep a column; a later run of the same target replaces it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    data = {
-        "format": FORMAT,
+def to_data(column: Column) -> dict[str, Any]:
+    """A column as what JSON can hold."""
+    return {
         "name": column.name,
         "declared": sorted(column.declared),
         "never": sorted(column.never),
@@ -107,6 +112,18 @@ def save(column: Column, folder: Path) -> None:
         "failed": column.failed,
         "whole": column.whole,
     }
+
+
+def from_data(data: dict[str, Any]) -> Column:
+    """The column of such data."""
+    sets = {name: frozenset(data[name]) for name in ("declared", "never")}
+    return Column(**{**data, **sets})
+
+
+def save(column: Column, folder: Path) -> None:
+    """Keep a column; a later run of the same target replaces it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = {"format": FORMAT, **to_data(column)}
     (folder / f"{column.name.replace('/', '-')}.json").write_text(json.dumps(data, indent=1))
 
 
@@ -120,7 +137,6 @@ def _column(file: Path) -> Column:
         data: dict[str, Any] = json.loads(file.read_text())
         if data.pop("format") != FORMAT:
             raise ValueError("its format is another one")
-        declared, never = frozenset(data.pop("declared")), frozenset(data.pop("never"))
-        return Column(declared=declared, never=never, **data)
+        return from_data(data)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{file} is no report of a conformance run: {error}") from error

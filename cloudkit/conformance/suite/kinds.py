@@ -224,7 +224,7 @@ class TestValuesOfOthers(Conformance):
         assert things.get(value).id == value.id
 
     @each_kind()
-    @pytest.mark.parametrize("ref", ["", None, 7, b"web", ["web"], object()], ids=repr)
+    @pytest.mark.parametrize("ref", ["", None, 7, b"web", ["web"], pytest.param(object(), id="object")], ids=repr)
     def test_what_is_no_reference_is_refused(self, lab: Lab, kind: Kind, ref: object) -> None:
         things = collection(lab.cloud, kind)
         for verb in (things.get, things.delete, things.wait):

@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from ipaddress import ip_address
 
 from bed import LibvirtBed
 from guarded_server import SERVE
@@ -31,6 +32,9 @@ with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) a
 def on_vlan(bed: LibvirtBed, vlan_id: int, address: str) -> Generator[list[str]]:
     """A machine with a plug in a VLAN, that tells who connects his own address; gives what runs commands there."""
     with _machine(bed, [f"tag={vlan_id}"]) as (namespace, device):
+        # The same each time, as guests remember it.
+        mac = f"02:00:{ip_address(address).packed.hex(':')}"
+        bed.run(["ip", "-n", namespace, "link", "set", device, "address", mac])
         bed.run(["ip", "-n", namespace, "address", "add", f"{address}/24", "dev", device])
         with _running(bed, namespace, [SERVE]):
             yield bed.command(["ip", "netns", "exec", namespace])

@@ -98,6 +98,20 @@ def test_two_modules_have_two_targets(suite: pytest.Pytester) -> None:
     done.stdout.re_match_lines([" +one +two$", "servers.pause +- +1$"])
 
 
+def test_processes_of_xdist_fill_one_matrix(suite: pytest.Pytester) -> None:
+    pytest.importorskip("xdist")
+    suite.makepyfile(SUITE + ONE.format(capabilities='"images.create", "servers.pause", "limits"'))
+    done = suite.runpytest("-n", "2", "-p", "xdist", "--conformance-report", "reports")
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    done.assert_outcomes(passed=2)
+    done.stdout.re_match_lines(
+        [r" +toy$", "what every driver has +1$", "servers.pause +1$", "toy declares limits, and no test of it"]
+    )
+    report = json.loads((suite.path / "reports/toy.json").read_text())
+    assert sorted(report["passed"].values()) == [["images.create", "servers.pause"], ["what every driver has"]]
+    assert report["whole"]
+
+
 def test_a_report_is_written(suite: pytest.Pytester) -> None:
     suite.makepyfile(SUITE + ONE.format(capabilities='"images.create", "servers.pause"'))
     suite.runpytest("--conformance-report", "reports")

@@ -91,7 +91,7 @@ def test_an_encrypted_key_says_to_use_the_agent(home: Path, ecdsa: Any, form: st
     [
         (b"", "OpenSSH's or PEM format"),
         (b"-----BEGIN OPENSSH PRIVATE KEY-----\ngarbage\n-----END OPENSSH PRIVATE KEY-----\n", "PEM format"),
-        (generate_key_pair()[1].encode(), "without .pub"),
+        pytest.param(generate_key_pair()[1].encode(), "without .pub", id="ed25519"),
         (b"ecdsa-sha2-nistp256 AAAA", "without .pub"),
         (b"ssh-rsa AAAA", "without .pub"),
     ],
