@@ -116,8 +116,8 @@ def to_data(column: Column) -> dict[str, Any]:
 
 def from_data(data: dict[str, Any]) -> Column:
     """The column of such data."""
-    sets = {name: frozenset(data[name]) for name in ("declared", "never")}
-    return Column(**{**data, **sets})
+    rest = {name: value for name, value in data.items() if name not in ("declared", "never")}
+    return Column(declared=frozenset(data["declared"]), never=frozenset(data["never"]), **rest)
 
 
 def save(column: Column, folder: Path) -> None:
