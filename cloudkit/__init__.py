@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from cloudkit.types import Snapshot as Snapshot
     from cloudkit.types import SnapshotStatus as SnapshotStatus
     from cloudkit.types import Subnet as Subnet
+    from cloudkit.types import Subport as Subport
     from cloudkit.types import Visibility as Visibility
     from cloudkit.types import Volume as Volume
     from cloudkit.types import VolumeStatus as VolumeStatus
@@ -100,8 +101,8 @@ _HOMES = {
     "cloudkit.types": (
         "Resource", "Server", "Flavor", "KeyPair", "ServerGroup", "Image", "Network", "Subnet", "Port", "Router",
         "FloatingIp", "SecurityGroup", "SecurityGroupRule", "Volume", "VolumeType", "Snapshot", "Backup",
-        "Attachment", "Address", "FixedIp", "Fault", "Quota", "Endpoint", "Nic", "FixedIpSpec", "FrozenMap", "Kind",
-        "Sample", "SampleType",
+        "Attachment", "Address", "FixedIp", "Subport", "Fault", "Quota", "Endpoint", "Nic", "FixedIpSpec",
+        "FrozenMap", "Kind", "Sample", "SampleType",
         "ServerStatus", "ImageStatus", "NetworkStatus", "VolumeStatus", "SnapshotStatus", "BackupStatus",
         "Visibility", "ImageMember", "MemberStatus",
     ),

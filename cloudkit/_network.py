@@ -9,6 +9,8 @@ from typing import Any, Unpack
 
 from cloudkit import _checks as checks
 from cloudkit._collection import Collection, Creation, Ref
+from cloudkit._context import Verb
+from cloudkit.driver import Subports
 from cloudkit.errors import InvalidRequest
 from cloudkit.types import (
     FixedIpSpec,
@@ -161,7 +163,7 @@ class Subnets(Collection[Subnet]):
 
 
 class Ports(Collection[Port]):
-    """Plugs on networks, each with a MAC and fixed addresses."""
+    """Plugs on networks, each with a MAC and fixed addresses. Deleting a trunk sets its subports free."""
 
     kind = Kind.PORT
     _service = "network"
@@ -200,6 +202,43 @@ class Ports(Collection[Port]):
                 security_group_ids=None if groups is None else tuple(group_kind.ref_id(ref) for ref in groups),
             )
             return self._create(spec, **how)
+
+    def add_subport(self, ref: Ref, subport: Ref, *, vlan_id: int) -> Port:
+        """Have another port, of any network, be reached through this one: this one is a trunk then (802.1Q).
+
+        A guest whose interface is the trunk is in the other network too, by the VLAN ``vlan_id`` of that interface.
+        There it must send with the other port's MAC, and from its address.
+
+        A port becomes a trunk before a server has it; later on subports come and go as one likes.
+
+        Args:
+            vlan_id: 1 to 4094, and another one for each subport; it has nothing to do with a network's.
+
+        Raises:
+            InUse: a server, a router or a trunk has the other port, or it is a trunk itself.
+            Conflict: another subport has the VLAN id.
+            InvalidState: a server has the port, and it is no trunk.
+        """
+        with Verb(self._context, "ports.add_subport", ref):
+            part: Subports = self._offered("ports.subports")
+            number = checks.integer(vlan_id, "vlan_id", 1, MAX_VLAN_ID)
+            port_id = self._get(subport).id
+
+            def add(id: str) -> None:
+                if id == port_id:
+                    raise InvalidRequest("a port is not reached through itself", resource=id)
+                self._context.call(part.add_subport, id, port_id, number)
+
+            id, _ = self._act(ref, add)
+            return self._fetch(id)
+
+    def remove_subport(self, ref: Ref, subport: Ref) -> Port:
+        """Set a subport free; this port stays a trunk. Raises InvalidState for what is none of its subports."""
+        with Verb(self._context, "ports.remove_subport", ref):
+            part: Subports = self._offered("ports.subports")
+            port_id = self._get(subport).id
+            id, _ = self._act(ref, lambda id: self._context.call(part.remove_subport, id, port_id))
+            return self._fetch(id)
 
     def _fixed_ip(self, item: object) -> FixedIpSpec:
         if not isinstance(item, FixedIpSpec):

@@ -471,6 +471,22 @@ class Interfaces(Protocol):
         ...
 
 
+class Subports(Protocol):
+    """``ports.subports``: ports that are trunks, through which other ports are reached by VLAN ids."""
+
+    def add_subport(self, id: str, port_id: str, vlan_id: int) -> None:
+        """Have ``port_id`` be reached through the port.
+
+        Raises InUse for a port that a server, a router or a trunk has, or that is one; Conflict for a VLAN id that
+        another subport has; InvalidState where the port is a server's already and no trunk yet.
+        """
+        ...
+
+    def remove_subport(self, id: str, port_id: str) -> None:
+        """Set a subport free; raises InvalidState for what is none of this port."""
+        ...
+
+
 class ServerSecurityGroups(Protocol):
     """``servers.security_groups``: change the groups of a running server's ports."""
 
@@ -585,6 +601,7 @@ GROUPS: Mapping[str, Group] = {
     "networks.update": Group("network.networks", Update),
     "subnets.create": Group("network.subnets", Creatable),
     "ports.create": Group("network.ports", Creatable),
+    "ports.subports": Group("network.ports", Subports),
     "routers": Group("network.routers", Routers),
     "floating_ips": Group("network.floating_ips", FloatingIps),
     "security_groups": Group("network.security_groups", SecurityGroups),

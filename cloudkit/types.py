@@ -408,8 +408,21 @@ class FixedIp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Subport:
+    """A port that is reached through another one, a trunk, in packets that are tagged with a VLAN id (802.1Q)."""
+
+    port_id: str
+    vlan_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Port(Resource):
-    """A plug on a network; ``device_id`` is the server or router in it, or an empty string."""
+    """A plug on a network; ``device_id`` is the server or router in it, or an empty string.
+
+    Attributes:
+        subports: for a trunk, what else is reached through it, by ascending VLAN id; None for any other port. A port
+            that is a subport itself has the ``device_owner`` ``trunk:subport``.
+    """
 
     kind: ClassVar[Kind] = Kind.PORT
 
@@ -421,6 +434,7 @@ class Port(Resource):
     device_id: str = ""
     device_owner: str = ""
     security_group_ids: tuple[str, ...] = ()
+    subports: tuple[Subport, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

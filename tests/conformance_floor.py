@@ -64,6 +64,7 @@ _ROUTED = frozenset(
         "subnets.create:host_routes",
         "subnets.create:ipv6_mode",
         "networks.create:vlan_id",
+        "ports.subports",
     }
 )
 _BACKED_UP = frozenset({"backups"})

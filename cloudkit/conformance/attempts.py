@@ -139,6 +139,10 @@ ATTEMPTS: Mapping[str, tuple[Attempt, ...]] = {
     "ports.create": (_port(), lambda cloud, _: cloud.ports.delete(NOBODY, missing_ok=True)),
     "ports.create:mac": (_port(mac="52:54:00:00:00:01"),),
     "ports.create:security_group_ids": (_port(security_groups=[]),),
+    "ports.subports": (
+        lambda cloud, _: cloud.ports.add_subport(NOBODY, NOBODY, vlan_id=7),
+        lambda cloud, _: cloud.ports.remove_subport(NOBODY, NOBODY),
+    ),
     "routers": (
         lambda cloud, _: list(cloud.routers.list()),
         lambda cloud, lab: cloud.routers.create(lab.name()),

@@ -74,8 +74,13 @@ def release_port(state: State, port: Port) -> None:
         free_floating_ips(state, port.id)
         state.remove(Kind.PORT, port.id)
     else:
-        down = NetworkStatus.DOWN
-        state.update(Kind.PORT, port.id, device_id="", device_owner="", status=down, native_status=down.value)
+        set_free(state, port.id)
+
+
+def set_free(state: State, port_id: str) -> None:
+    """Nothing has the port any longer."""
+    down = NetworkStatus.DOWN
+    state.update(Kind.PORT, port_id, device_id="", device_owner="", status=down, native_status=down.value)
 
 
 def release_volume(state: State, volume: Volume, server_id: str) -> None:

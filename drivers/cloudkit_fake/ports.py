@@ -7,11 +7,25 @@ from dataclasses import dataclass
 from ipaddress import IPv6Network, ip_address, ip_network
 
 from cloudkit._slaac import is_automatic, slaac_address
+from cloudkit._subports import SUBPORT_OWNER, check_is_subport, check_mtu, check_subport
 from cloudkit.errors import AlreadyExists, Conflict, InUse, InvalidRequest
-from cloudkit.types import FixedIp, FixedIpSpec, Kind, Mark, Network, NetworkStatus, Nic, Port, PortSpec, Spec, Subnet
+from cloudkit.types import (
+    FixedIp,
+    FixedIpSpec,
+    Kind,
+    Mark,
+    Network,
+    NetworkStatus,
+    Nic,
+    Port,
+    PortSpec,
+    Spec,
+    Subnet,
+    Subport,
+)
 from cloudkit_fake.cloud import request
 from cloudkit_fake.collections import FakeCollection, not_found
-from cloudkit_fake.derived import COMPUTE_OWNER, free_floating_ips
+from cloudkit_fake.derived import COMPUTE_OWNER, free_floating_ips, set_free
 from cloudkit_fake.networks import free_addresses
 from cloudkit_fake.security_groups import check_groups, default_group_id
 
@@ -57,10 +71,33 @@ class Ports(FakeCollection[Port]):
         port = self._own(id)
         if port.device_owner == ROUTER_OWNER:
             raise InUse(f"the port is an interface of the router {port.device_id}", driver="fake", resource=id)
+        if port.device_owner == SUBPORT_OWNER:
+            raise InUse(f"the port is a subport of the trunk {port.device_id}", driver="fake", resource=id)
         if port.device_id:
             raise InUse(f"the port is used by the server {port.device_id}", driver="fake", resource=id)
         free_floating_ips(self._state, id)
+        for subport in port.subports or ():
+            set_free(self._state, subport.port_id)
         self._state.remove(Kind.PORT, id)
+
+    @request
+    def add_subport(self, id: str, port_id: str, vlan_id: int) -> None:
+        """Have a port be reached through another one."""
+        trunk, port = self._own(id), self._own(port_id)
+        check_subport("fake", trunk, port, vlan_id)
+        check_mtu("fake", *(self._state.get(Kind.NETWORK, each.network_id).mtu for each in (trunk, port)))
+        subports = (*(trunk.subports or ()), Subport(port_id=port_id, vlan_id=vlan_id))
+        self._change(id, subports=tuple(sorted(subports, key=lambda subport: subport.vlan_id)))
+        active = NetworkStatus.ACTIVE
+        self._change(port_id, device_id=id, device_owner=SUBPORT_OWNER, status=active, native_status=active.value)
+
+    @request
+    def remove_subport(self, id: str, port_id: str) -> None:
+        """Set a subport free."""
+        trunk = self._own(id)
+        check_is_subport("fake", trunk, port_id)
+        self._change(id, subports=tuple(each for each in trunk.subports or () if each.port_id != port_id))
+        set_free(self._state, port_id)
 
     # ---------------------------------------------------------------- for servers; the caller is in a request
 

@@ -259,6 +259,8 @@ def _check_references(state: State) -> None:
     for port in state.all(Kind.PORT):
         for fixed in port.fixed_ips:
             state.get(Kind.SUBNET, fixed.subnet_id)
+        for subport in port.subports or ():
+            state.get(Kind.PORT, subport.port_id)
     for volume in state.all(Kind.VOLUME):
         for attachment in volume.attachments:
             state.get(Kind.SERVER, attachment.server_id)

@@ -232,6 +232,8 @@ class PortBody(Body):
         own_mac: the MAC was asked for, so that it is claimed.
         device_owner: what kind of thing has it, where that is no server.
         group_ids: the security groups that filter it; None where nothing filters.
+        trunk: other ports can be reached through it.
+        vlan_id: for a port that is reached through another one, which ``device_id`` names then.
     """
 
     kind: ClassVar[Kind] = Kind.PORT
@@ -248,6 +250,8 @@ class PortBody(Body):
     group_ids: tuple[str, ...] | None = None
     ip6: str | None = None
     subnet6_id: str | None = None
+    trunk: bool = False
+    vlan_id: int | None = None
 
     @property
     def taken_ip(self) -> str | None:

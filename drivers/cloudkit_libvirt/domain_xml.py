@@ -22,12 +22,19 @@ SERIAL_LENGTH = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nic:
-    """A network interface; without a network of libvirt's it is on QEMU's user network."""
+    """A network interface; without a network of libvirt's it is on QEMU's user network.
+
+    Attributes:
+        switch: the bridge of Open vSwitch that it is on, instead of a network.
+        finished: the guest is to send packets with checksums, and no larger than the MTU.
+    """
 
     mac: str
     network: str | None
     mtu: int | None = None
     tap: str | None = None
+    switch: str | None = None
+    finished: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,10 +168,23 @@ def overlay_disk(path: str, backing: Element) -> Element:
     )
 
 
+_FINISHED = {
+    "host": {"csum": "off", "gso": "off", "tso4": "off", "tso6": "off", "ecn": "off", "ufo": "off"},
+    "guest": {"csum": "off", "tso4": "off", "tso6": "off", "ecn": "off", "ufo": "off"},
+}
+
+
 def interface(nic: Nic) -> Element:
-    element = node("interface", {"type": "network" if nic.network else "user"}, node("mac", {"address": nic.mac}))
-    if nic.network:
+    kind = "bridge" if nic.switch else "network" if nic.network else "user"
+    element = node("interface", {"type": kind}, node("mac", {"address": nic.mac}))
+    if nic.switch:
+        element.append(node("source", {"bridge": nic.switch}))
+        element.append(node("virtualport", {"type": "openvswitch"}))
+    elif nic.network:
         element.append(node("source", {"network": nic.network}))
+    if nic.finished:
+        sides = (node(side, values) for side, values in _FINISHED.items())
+        element.append(node("driver", {"name": "qemu"}, *sides))
     element.append(node("model", {"type": "virtio"}))
     # No boot from the network: its ROM only delays the boot.
     element.append(node("rom", {"enabled": "no"}))

@@ -40,6 +40,7 @@ from cloudkit_libvirt.server_groups import ServerGroups
 from cloudkit_libvirt.servers import Servers
 from cloudkit_libvirt.snapshots import Snapshots
 from cloudkit_libvirt.ssh_transport import remove_command, remove_with, with_ssh_command
+from cloudkit_libvirt.trunks import TrunkPorts
 from cloudkit_libvirt.uri import default_pool_path, is_session
 from cloudkit_libvirt.user_network import PresetBlobs
 from cloudkit_libvirt.virt_type import choose
@@ -168,6 +169,8 @@ class NetworkService:
         self.networks = (networks.BridgedNetworks if bridged else networks.Networks)(context, project_id)
         self.subnets = (subnets.BridgedSubnets if bridged else subnets.Subnets)(context, project_id)
         self.ports = (ports.BridgedPorts if bridged else ports.Ports)(context, project_id)
+        if context.hostnet is not None and context.hostnet.has_vlans:
+            self.ports = TrunkPorts(context, project_id)
 
 
 class RoutedNetworkService(NetworkService):
@@ -202,7 +205,7 @@ def _capabilities(context: Context) -> frozenset[str]:
     if context.hostnet is not None:
         capabilities |= _ROUTED
         if context.hostnet.has_vlans:
-            capabilities |= {"networks.create:vlan_id"}
+            capabilities |= {"networks.create:vlan_id", "ports.subports"}
     return capabilities
 
 

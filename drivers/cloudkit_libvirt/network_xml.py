@@ -35,6 +35,16 @@ def tap_name(port_id: str) -> str:
     return f"{TAP}{port_id.replace('-', '')[:12]}"
 
 
+def trunk_name(port_id: str) -> str:
+    """The name of a trunk's switch."""
+    return f"ckr{port_id.replace('-', '')[:12]}"
+
+
+def trunk_tap_name(port_id: str) -> str:
+    """The name of a guest's device on a trunk's switch; the port's own device is what comes out of that untagged."""
+    return f"ckq{port_id.replace('-', '')[:12]}"
+
+
 def wire_name(network_id: str) -> str:
     """The name of the port that joins a network's bridge with its VLAN."""
     return f"{PORT_OF_WIRE}{network_id.replace('-', '')[:12]}"

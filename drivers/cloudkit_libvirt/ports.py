@@ -13,6 +13,7 @@ from typing import Any
 import libvirt
 
 from cloudkit._slaac import slaac_address
+from cloudkit._subports import SUBPORT_OWNER
 from cloudkit.errors import AlreadyExists, Busy, Conflict, InUse, InvalidRequest, NotFound
 from cloudkit.types import FixedIp, NetworkStatus, Nic, Port, PortSpec
 from cloudkit_libvirt import addresses, network_xml
@@ -344,7 +345,7 @@ class BridgedPorts(Ports):
         def refuse_used(view: View) -> None:
             body = view.get(PortBody, id).body
             if body.device_id:
-                user = "router" if body.device_owner == ROUTER_OWNER else "server"
+                user = {ROUTER_OWNER: "router", SUBPORT_OWNER: "trunk"}.get(body.device_owner, "server")
                 raise InUse(f"the port is used by the {user} {body.device_id}", driver="libvirt", resource=id)
 
         self._begin_delete(id, refuse_used)

@@ -284,12 +284,23 @@ class Builder:
     def interface(self, view: View, port: Record[PortBody]) -> domain_xml.Nic:
         """How a domain is told of a port."""
         network_id = port.body.network_id
+        mtu = view.get(NetworkBody, network_id).body.mtu
+        hostnet = self._context.hostnet
+        if port.body.trunk:
+            return domain_xml.Nic(
+                mac=port.body.mac,
+                network=None,
+                mtu=mtu,
+                tap=network_xml.trunk_tap_name(port.id),
+                switch=network_xml.trunk_name(port.id),
+                finished=hostnet is not None and hostnet.copies_packets,
+            )
         return domain_xml.Nic(
             mac=port.body.mac,
             network=None if self._context.user_network else network_xml.libvirt_name(network_id),
-            mtu=view.get(NetworkBody, network_id).body.mtu,
+            mtu=mtu,
             # Told, as the filters are by it.
-            tap=network_xml.tap_name(port.id) if self._context.hostnet is not None else None,
+            tap=network_xml.tap_name(port.id) if hostnet is not None else None,
         )
 
     def _boot_volume(self, view: View, spec: ServerSpec) -> Record[VolumeBody] | None:

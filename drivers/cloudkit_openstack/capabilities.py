@@ -29,6 +29,7 @@ CAPABILITIES = frozenset(
         "ports.create",
         "ports.create:mac",
         "ports.create:security_group_ids",
+        "ports.subports",
         "routers",
         "security_groups",
         "server_groups",
@@ -72,11 +73,14 @@ CAPABILITIES = frozenset(
 )
 
 ROUTER = "router"
+TRUNK = "trunk-details"
+"""Which shows a trunk at its port; it comes with the extension ``trunk``."""
 
 _BY_EXTENSION: Mapping[str, frozenset[str]] = {
     ROUTER: frozenset({"routers", "floating_ips", "floating_ips.create:ip"}),
     "external-net": frozenset({"networks.create:external"}),
     "net-mtu-writable": frozenset({"networks.create:mtu"}),
+    TRUNK: frozenset({"ports.subports"}),
     "provider": frozenset({"networks.create:vlan_id"}),
     "standard-attr-tag": frozenset({"networks.create:tags"}),
 }

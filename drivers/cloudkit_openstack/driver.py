@@ -11,7 +11,7 @@ from cloudkit.errors import CloudError
 from cloudkit.types import Kind, Quota
 from cloudkit_openstack import errors
 from cloudkit_openstack.backups import Backups
-from cloudkit_openstack.capabilities import ROUTER, offered
+from cloudkit_openstack.capabilities import ROUTER, TRUNK, offered
 from cloudkit_openstack.collection import RestCollection
 from cloudkit_openstack.context import Context
 from cloudkit_openstack.flavors import Flavors
@@ -24,6 +24,7 @@ from cloudkit_openstack.routing import FloatingIps, Routers
 from cloudkit_openstack.security_groups import SecurityGroups
 from cloudkit_openstack.server_groups import ServerGroups
 from cloudkit_openstack.servers import Servers
+from cloudkit_openstack.trunks import TrunkPorts
 from cloudkit_openstack.volumes import Snapshots, Volumes
 
 
@@ -53,7 +54,7 @@ class NetworkService:
         """See them as the context's project."""
         self.networks = Networks(context)
         self.subnets = Subnets(context)
-        self.ports = Ports(context)
+        self.ports = (TrunkPorts if TRUNK in context.extensions else Ports)(context)
         if ROUTER in context.extensions:
             self.routers = Routers(context)
             self.floating_ips = FloatingIps(context)

@@ -45,6 +45,12 @@ _NEUTRON: Mapping[str, type[CloudError]] = {
     "MacAddressInUse": AlreadyExists,
     "SecurityGroupRuleExists": AlreadyExists,
     "SecurityGroupCannotRemoveDefault": InUse,
+    "DuplicateSubPort": Conflict,
+    "TrunkPortInUse": InUse,
+    "ParentPortInUse": InUse,
+    "PortInUseAsSubPort": InUse,
+    "PortInUseAsTrunkParent": InUse,
+    "TrunkInUse": InUse,
 }
 """Types of NeutronError whose HTTP status and text do not tell (neutron_lib.exceptions)."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from cloudkit.errors import Conflict, InUse
-from cloudkit.types import FixedIp, FixedIpSpec, Kind, NetworkStatus, Port, PortSpec
+from cloudkit.types import FixedIp, FixedIpSpec, Kind, NetworkStatus, Port, PortSpec, Subport
 from cloudkit_openstack.collection import Narrowing, exactly
 from cloudkit_openstack.errors import DRIVER
 from cloudkit_openstack.neutron import NeutronCollection, name_query
@@ -49,7 +49,10 @@ class Ports(NeutronCollection[Port]):
         if port.device_id:
             owner = "router" if port.device_owner.startswith("network:") else "server"
             raise InUse(f"the port is used by the {owner} {port.device_id}", driver=DRIVER, resource=port)
-        self._service.delete(self._at(id))
+        self._remove(port)
+
+    def _remove(self, port: Port) -> None:
+        self._service.delete(self._at(port.id))
 
     def _refuse_gateways(self, spec: PortSpec) -> None:
         """Neutron gives a gateway's address to any port, until a router takes it."""
@@ -78,7 +81,17 @@ class Ports(NeutronCollection[Port]):
             device_id=body.get("device_id") or "",
             device_owner=body.get("device_owner") or "",
             security_group_ids=tuple(body.get("security_groups") or ()),
+            subports=_subports(body),
         )
+
+
+def _subports(body: Body) -> tuple[Subport, ...] | None:
+    """What Neutron shows of a trunk at its parent port (extension ``trunk-details``)."""
+    trunk = body.get("trunk_details")
+    if trunk is None:
+        return None
+    found = [Subport(port_id=each["port_id"], vlan_id=each["segmentation_id"]) for each in trunk["sub_ports"]]
+    return tuple(sorted(found, key=lambda subport: subport.vlan_id))
 
 
 def _fixed_ip(wish: FixedIpSpec) -> Body:

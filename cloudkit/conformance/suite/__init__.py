@@ -37,6 +37,8 @@ from cloudkit.conformance.suite.server_options import TestBadServers, TestConsol
 from cloudkit.conformance.suite.server_watching import TestInteractiveConsole, TestSamples
 from cloudkit.conformance.suite.ssh import TestKeyFiles, TestSsh
 from cloudkit.conformance.suite.traffic import TestTraffic
+from cloudkit.conformance.suite.trunk_traffic import TestTrunkTraffic
+from cloudkit.conformance.suite.trunks import TestTrunks
 from cloudkit.conformance.suite.vlans import TestVlans
 from cloudkit.conformance.suite.volume_sources import TestClones, TestVolumeTypes
 from cloudkit.conformance.suite.volumes import TestAttach, TestSnapshots, TestVolumes
@@ -99,6 +101,8 @@ __all__ = [
     "TestSuspend",
     "TestSweep",
     "TestTraffic",
+    "TestTrunkTraffic",
+    "TestTrunks",
     "TestUpload",
     "TestValuesOfOthers",
     "TestVlans",

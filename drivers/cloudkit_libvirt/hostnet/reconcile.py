@@ -16,7 +16,7 @@ from cloudkit_libvirt.hostnet.host import Host
 from cloudkit_libvirt.hostnet.installation import Installation
 from cloudkit_libvirt.hostnet.rules import render
 from cloudkit_libvirt.hostnet.switch import Switch
-from cloudkit_libvirt.hostnet.topology import Topology, Wire
+from cloudkit_libvirt.hostnet.topology import Topology, Trunk, Wire
 from cloudkit_libvirt.hostnet.wanted import wanted
 from cloudkit_libvirt.network_start import restart
 from cloudkit_libvirt.records import Records
@@ -62,12 +62,17 @@ class HostNetwork:
         self._asked = 0
         self._written = 0
         self._switch = switch
-        self._wired: tuple[Wire, ...] | None = None
+        self._wired: tuple[tuple[Wire, ...], tuple[Trunk, ...]] | None = None
 
     @property
     def has_vlans(self) -> bool:
         """Whether there is a way to VLANs outside of the host."""
         return self._switch is not None
+
+    @property
+    def copies_packets(self) -> bool:
+        """Whether its switches take packets from devices as they are: without checksums, and larger than the MTU."""
+        return self._switch is not None and not self._switch.in_kernel
 
     def reconcile(self) -> None:
         """Return when the host is as the records were at the call, or later ones.
@@ -106,22 +111,23 @@ class HostNetwork:
         for part in topology.bridges:
             if part.bridge not in links and self._start(part.network):
                 links[part.bridge] = Link(None, frozenset())
-        if self._wire(topology.wires, links.keys()):
+        if self._wire(topology, links.keys()):
             links = self._links()
         if lines := list(_changes(topology, links)):
             # A device that went meanwhile is the next reconcile's; the others must not wait for it.
             self._host.run(["ip", "-force", "-batch", "-"], input=_batch(lines))
 
-    def _wire(self, wires: tuple[Wire, ...], devices: Set[str]) -> bool:
+    def _wire(self, topology: Topology, devices: Set[str]) -> bool:
         """Make the ports to the VLANs; whether something may have changed."""
+        wires, trunks = wanted = topology.wires, topology.trunks
         if self._switch is None:
             if wires:
-                _log.warning("Open vSwitch does not answer: the VLANs of %d networks are cut off", len(wires))
+                _log.warning("Open vSwitch does not answer: %d networks and ports are cut off from VLANs", len(wires))
             return False
-        if wires == self._wired and all(wire.port in devices for wire in wires):
+        if wanted == self._wired and all(wire.port in devices for wire in wires):
             return False
-        self._switch.apply(wires)
-        self._wired = wires
+        self._switch.apply(wires, [trunk for trunk in trunks if trunk.tap in devices])
+        self._wired = wanted
         return True
 
     def _links(self) -> dict[str, Link]:

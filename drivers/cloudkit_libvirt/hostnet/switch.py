@@ -1,4 +1,4 @@
-"""The way to the wire of networks with a VLAN id: ports of an Open vSwitch bridge.
+"""VLANs: ports of Open vSwitch bridges, which join networks with the wire, and with guests that are trunks.
 
 The network itself stays on a bridge of the kernel's like all others, so that DHCP, filters and routes are the same
 everywhere. An internal port of the switch joins it with the wire, and puts the tag on and takes it off (an access
@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import cached_property
 from typing import Any, cast
 
 from cloudkit.errors import CloudError
 from cloudkit_libvirt.hostnet.host import Host
-from cloudkit_libvirt.hostnet.topology import Wire
+from cloudkit_libvirt.hostnet.topology import Trunk, Wire
 
 OWNER = "cloudkit"
 """The key in ``external_ids`` of what is ours: a port has the cloud's id there, a switch ``MADE`` if we made it."""
@@ -40,36 +41,59 @@ class Switch:
         self._name = name
         self._cloud_id = cloud_id
 
-    def apply(self, wires: Iterable[Wire]) -> None:
-        """Have exactly these ports of ours.
+    @cached_property
+    def in_kernel(self) -> bool:
+        """Whether switches that we make are the kernel's; the slower ones need nothing of it."""
+        with suppress(CloudError):
+            self._host.run(["ls", "/sys/module/openvswitch"])
+            return True
+        return False
+
+    def apply(self, wires: Iterable[Wire], trunks: Iterable[Trunk] = ()) -> None:
+        """Have exactly these ports of ours, and the switches that they need.
+
+        Args:
+            trunks: those whose guests' devices are there; libvirt plugs them in, and not again into a new switch.
 
         Raises:
             CloudError: Open vSwitch could not make one of them.
         """
         wanted = {wire.port: wire for wire in wires}
-        there = self._name in self._lines("list-br")
-        plugged = set(self._lines("list-ports", self._name)) if there else set[str]()
-        ours = {row["name"] for row in self._rows("Port", "name", f"external_ids:{OWNER}={self._cloud_id}")}
-        steps = [["--if-exists", "del-port", port] for port in sorted(ours - (wanted.keys() & plugged))]
-        if wanted and not there:
-            steps += self._making()
+        homes = {wire.port: wire.switch or self._name for wire in wanted.values()}
+        ours, made = self._owned("Port"), self._owned("Bridge")
+        there = {self._name, *homes.values(), *made}.intersection(self._lines("list-br"))
+        plugged = {switch: set(self._lines("list-ports", switch)) for switch in there}
+        steps = [
+            ["--if-exists", "del-port", port]
+            for port in sorted(ours)
+            if port not in plugged.get(homes.get(port, ""), ())
+        ]
+        steps += [["--if-exists", "del-br", switch] for switch in sorted(made - set(homes.values()) - {self._name})]
+        for switch in sorted(set(homes.values()) - plugged.keys()):
+            steps += self._making(switch)
         for wire in wanted.values():
-            steps += self._plugging(wire)
-        if not wanted and there and plugged <= ours and self._is_made_by_us():
+            steps += self._plugging(wire, homes[wire.port])
+        steps += [
+            ["--may-exist", "add-port", trunk.switch, trunk.tap]
+            for trunk in trunks
+            if trunk.tap not in plugged.get(trunk.switch, ())
+        ]
+        if self._name not in homes.values() and plugged.get(self._name, {""}) <= ours and self._is_made_by_us():
             steps.append(["--if-exists", "del-br", self._name])
         if steps:
             self._change(steps)
         for port in wanted:
             self._check(port)
 
-    def _making(self) -> Iterator[list[str]]:
-        yield ["--may-exist", "add-br", self._name]
-        # The slower datapath needs nothing of the kernel.
-        kind = "system" if self._kernel_switches() else "netdev"
-        yield ["set", "Bridge", self._name, f"datapath_type={kind}", f"external_ids:{OWNER}={MADE}"]
+    def _making(self, switch: str) -> Iterator[list[str]]:
+        yield ["--may-exist", "add-br", switch]
+        # All clouds share the one that leads out.
+        owner = MADE if switch == self._name else self._cloud_id
+        kind = "system" if self.in_kernel else "netdev"
+        yield ["set", "Bridge", switch, f"datapath_type={kind}", f"external_ids:{OWNER}={owner}"]
 
-    def _plugging(self, wire: Wire) -> Iterator[list[str]]:
-        yield ["--may-exist", "add-port", self._name, wire.port]
+    def _plugging(self, wire: Wire, switch: str) -> Iterator[list[str]]:
+        yield ["--may-exist", "add-port", switch, wire.port]
         tag, owner = f"tag={wire.vlan_id:d}", f"external_ids:{OWNER}={self._cloud_id}"
         yield ["set", "Port", wire.port, "vlan_mode=access", tag, owner]
         # Asked of none, Open vSwitch gives all the smallest that any has.
@@ -87,11 +111,8 @@ class Switch:
                     hint=f"`ovs-vsctl show` and the log of ovs-vswitchd say more of the switch {self._name}.",
                 )
 
-    def _kernel_switches(self) -> bool:
-        with suppress(CloudError):
-            self._host.run(["ls", "/sys/module/openvswitch"])
-            return True
-        return False
+    def _owned(self, table: str) -> set[str]:
+        return {row["name"] for row in self._rows(table, "name", f"external_ids:{OWNER}={self._cloud_id}")}
 
     def _is_made_by_us(self) -> bool:
         return bool(self._rows("Bridge", "name", f"name={self._name}", f"external_ids:{OWNER}={MADE}"))

@@ -69,12 +69,26 @@ class Translation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """The port of a switch by which a bridge is joined with a VLAN outside of the host."""
+    """The port of a switch by which a bridge is joined with one of its VLANs.
+
+    Attributes:
+        vlan_id: 0 for what has no tag.
+        switch: a trunk's own; None for the one that leads out of the host.
+    """
 
     port: str
     bridge: str
     vlan_id: int
     mtu: int
+    switch: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trunk:
+    """A switch that a guest's device alone is plugged into, and sends all VLANs to."""
+
+    switch: str
+    tap: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +102,7 @@ class Topology:
     translations: tuple[Translation, ...] = ()
     sources: tuple[tuple[IPv4Network, str], ...] = ()
     wires: tuple[Wire, ...] = ()
+    trunks: tuple[Trunk, ...] = ()
 
     @property
     def bridges(self) -> tuple[Segment | External, ...]:

@@ -7,8 +7,15 @@ from ipaddress import IPv4Network, ip_network
 
 from cloudkit_libvirt.bodies import Forward, NetworkBody, Phase, PortBody, SubnetBody
 from cloudkit_libvirt.default_groups import groups_by_id
-from cloudkit_libvirt.hostnet.topology import External, Group, Guest, Segment, Topology, Translation, Wire
-from cloudkit_libvirt.network_xml import bridge_name, libvirt_name, tap_name, wire_name
+from cloudkit_libvirt.hostnet.topology import External, Group, Guest, Segment, Topology, Translation, Trunk, Wire
+from cloudkit_libvirt.network_xml import (
+    bridge_name,
+    libvirt_name,
+    tap_name,
+    trunk_name,
+    trunk_tap_name,
+    wire_name,
+)
 from cloudkit_libvirt.records import Record, View
 from cloudkit_libvirt.routing_bodies import ROUTER_OWNER, FloatingIpBody, RouterBody
 
@@ -52,20 +59,30 @@ def wanted(view: View, cloud_id: str) -> Topology:
             Translation(floating_ip=body.ip, fixed_ip=body.way.fixed_ip) for body in floating if body.way
         ),
         sources=tuple(sources),
-        # A bridge is there once there is a subnet.
-        wires=tuple(_wires(view, {subnet.body.network_id for subnet in subnets})),
+        wires=tuple(_wires(view, ports, subnets)),
+        trunks=tuple(
+            Trunk(switch=trunk_name(port.id), tap=trunk_tap_name(port.id)) for port in ports if port.body.trunk
+        ),
     )
 
 
-def _wires(view: View, network_ids: set[str]) -> Iterator[Wire]:
-    for network in view.all(NetworkBody):
-        if network.id in network_ids and network.body.vlan_id is not None:
-            yield Wire(
-                port=wire_name(network.id),
-                bridge=bridge_name(network.id),
-                vlan_id=network.body.vlan_id,
-                mtu=network.body.packet_size,
-            )
+def _wires(view: View, ports: list[Record[PortBody]], subnets: list[Record[SubnetBody]]) -> Iterator[Wire]:
+    # A bridge is there once there is a subnet.
+    bridged = {subnet.body.network_id for subnet in subnets}
+    networks = {network.id: network.body for network in view.all(NetworkBody) if network.id in bridged}
+
+    def wire(port: str, network_id: str, vlan_id: int, switch: str | None = None) -> Wire:
+        mtu = networks[network_id].packet_size
+        return Wire(port=port, bridge=bridge_name(network_id), vlan_id=vlan_id, mtu=mtu, switch=switch)
+
+    for id, network in networks.items():
+        if network.vlan_id is not None:
+            yield wire(wire_name(id), id, network.vlan_id)
+    trunks = {port.id for port in ports if port.body.trunk}
+    for port in ports:
+        trunk_id = port.id if port.body.trunk else port.body.device_id
+        if trunk_id in trunks and port.body.network_id in networks:
+            yield wire(tap_name(port.id), port.body.network_id, port.body.vlan_id or 0, trunk_name(trunk_id))
 
 
 def _segment(subnet: Record[SubnetBody], router_id: str | None, routers: dict[str, RouterBody]) -> Segment:

@@ -21,7 +21,15 @@ PROJECT = "491f5adc3fd344c69ff2c73dfb983a83"
 PASSWORD = "correct-horse-battery"
 SERVER, VOLUME = "4d1fa8d3-54f4-48d2-b728-15e6a2021ad4", "c2a56b81-0cf5-4d9b-99dc-07c5bee463b0"
 
-EXTENSIONS = ("quota_details", "router", "external-net", "net-mtu-writable", "provider", "standard-attr-tag")
+EXTENSIONS = (
+    "quota_details",
+    "router",
+    "external-net",
+    "net-mtu-writable",
+    "provider",
+    "standard-attr-tag",
+    "trunk-details",
+)
 
 Answer = dict[str, Any] | bytes | Exception | None
 

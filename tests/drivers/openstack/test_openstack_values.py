@@ -14,7 +14,7 @@ from cloud_of_answers import CINDER, GLANCE, NEUTRON, NOVA, PROJECT, SERVER, VOL
 from requests import PreparedRequest
 
 import cloudkit
-from cloudkit import FixedIp, InvalidRequest, Kind, Nic, NotFound, PermissionDenied
+from cloudkit import FixedIp, InvalidRequest, Kind, Nic, NotFound, PermissionDenied, Subport
 from cloudkit._keys import parse_public_key
 from cloudkit.types import VALUE_TYPES
 from cloudkit_openstack import marks
@@ -553,3 +553,41 @@ def test_only_a_vlans_number_is_a_vlan_id(
 ) -> None:
     provider = {} if type is None else {"provider:network_type": type, "provider:segmentation_id": 20}
     assert shown(cloud, rest, Kind.NETWORK, **provider).vlan_id == vlan_id
+
+
+TRUNK = {"trunk_id": "7", "sub_ports": [{"port_id": NOBODY, "segmentation_type": "vlan", "segmentation_id": 30}]}
+
+
+def test_a_ports_trunk_is_shown_as_its_subports(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    assert shown(cloud, rest, Kind.PORT).subports is None
+    assert shown(cloud, rest, Kind.PORT, trunk_details=TRUNK).subports == (Subport(port_id=NOBODY, vlan_id=30),)
+
+
+def test_a_first_subport_makes_the_trunk_and_is_marked(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    free = {**recorded("ports"), "device_id": "", "device_owner": ""}
+    other = {**free, "id": NOBODY, "name": "other"}
+    for body in (free, other):
+        rest.answer("GET", f"{NEUTRON}/v2.0/ports/{body['id']}", {"port": body})
+    rest.answer("POST", f"{NEUTRON}/v2.0/trunks", {"trunk": {"id": "7"}}, 201)
+    rest.answer("PUT", f"{NEUTRON}/v2.0/ports/{NOBODY}", {"port": other})
+    cloud.ports.add_subport(free["id"], NOBODY, vlan_id=30)
+    sent = {request.method: json.loads(request.body) for request in rest.requests if request.body}
+    subport = {"port_id": NOBODY, "segmentation_type": "vlan", "segmentation_id": 30}
+    assert sent["POST"] == {"trunk": {"name": free["name"], "port_id": free["id"], "sub_ports": [subport]}}
+    assert sent["PUT"] == {"port": {"device_id": free["id"], "device_owner": "trunk:subport"}}
+
+
+def test_a_subport_that_cannot_be_marked_is_none(cloud: cloudkit.Cloud, rest: Cloud) -> None:
+    trunk = {**recorded("ports"), "device_id": "", "device_owner": "", "trunk_details": {**TRUNK, "sub_ports": []}}
+    other = {**trunk, "id": NOBODY, "trunk_details": None}
+    bodies = iter([trunk, trunk, {**trunk, "trunk_details": TRUNK}])
+    last = {**trunk, "trunk_details": TRUNK}
+    rest.answers("GET", f"{NEUTRON}/v2.0/ports/{trunk['id']}", lambda _: (200, {"port": next(bodies, last)}))
+    rest.answer("GET", f"{NEUTRON}/v2.0/ports/{NOBODY}", {"port": other})
+    refused = {"NeutronError": {"type": "PolicyNotAuthorized", "message": "not you", "detail": ""}}
+    rest.answers("PUT", f"{NEUTRON}/v2.0/ports/{NOBODY}", lambda _: (403, refused))
+    rest.answer("PUT", f"{NEUTRON}/v2.0/trunks/7/add_subports", {})
+    rest.answer("PUT", f"{NEUTRON}/v2.0/trunks/7/remove_subports", {})
+    with pytest.raises(PermissionDenied):
+        cloud.ports.add_subport(trunk["id"], NOBODY, vlan_id=30)
+    assert f"{NEUTRON}/v2.0/trunks/7/remove_subports" in [str(request.url) for request in rest.requests]

@@ -29,7 +29,7 @@ from types import TracebackType
 from command_line import tool
 from host_packages import BedError
 from open_vswitch import OpenVSwitch
-from processes import Process, alone_in, start_time
+from processes import Process, alone_in, is_polling, start_time
 
 HERE = Path(__file__).resolve().parent
 # Not the temporary folder of the environment: stale beds must be found whatever TMPDIR says, and disks need space.
@@ -144,16 +144,20 @@ class LibvirtBed:
 
     def kill_libvirtd(self) -> None:
         """Kill the daemon as a crash would; guests and DHCP servers stay."""
-        monitored = bool(self._monitors())
         self.kill("libvirtd")
         # QEMU takes one monitor at a time. A daemon that is back before QEMU has seen the last one go is thrown out
-        # by it, and kills the guest that it cannot speak to.
+        # by it, and kills the guest that it cannot speak to. When the last connection is closed, QEMU still has to
+        # listen for the next: that is done once it waits for something again.
         deadline = time.monotonic() + 10
-        while self._monitors() and time.monotonic() < deadline:
+        while (self._monitors() or not self._guests_wait()) and time.monotonic() < deadline:
             time.sleep(0.005)
-        if monitored:
-            # When the last connection is closed, QEMU still has to listen for the next.
-            time.sleep(0.1)
+
+    def _guests_wait(self) -> bool:
+        """Whether the main thread of every QEMU is in the system call in which it waits for events."""
+        for process, name in self._processes():
+            if name.startswith("qemu") and not is_polling(process.pid):
+                return False
+        return True
 
     def _monitors(self) -> list[str]:
         sockets = Path(f"/proc/{self._init().pid}/net/unix").read_text().splitlines()

@@ -56,6 +56,16 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[19])
 
 
+def is_polling(pid: int) -> bool:
+    """Whether a process' main thread waits for events in poll or ppoll; one that is gone does, too."""
+    polling = {"x86_64": ("7", "271"), "aarch64": ("73",)}
+    try:
+        call = Path(f"/proc/{pid}/syscall").read_text().split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return call in polling[os.uname().machine]
+
+
 @contextmanager
 def alone_in(folder: Path) -> Generator[None]:
     """Wait until no other run, of any process or thread, is alone in the folder; then be the one that is."""

@@ -14,9 +14,10 @@ from wire import SWITCH, on_vlan, trunk
 
 import cloudkit
 from cloudkit import CloudError, Shell
-from cloudkit_libvirt.network_xml import bridge_name, wire_name
+from cloudkit_libvirt.network_xml import bridge_name, trunk_name, wire_name
 
 SAME, OTHER, NOBODY = "172.16.7.200", "172.16.7.201", "172.16.7.202"
+TRIES = 4
 
 
 def asks(shell: Shell, address: str) -> str:
@@ -126,3 +127,33 @@ def test_a_port_that_cannot_be_made_is_an_error_and_leaves_nothing(bed: LibvirtB
         network = cloud.networks.create("net", cidr="172.16.9.0/24", vlan_id=VLAN_ID)
         assert network.subnet_ids
         cloud.networks.delete(network)
+
+
+def remove_the_trunks_switch(bed: LibvirtBed, trunk_id: str) -> None:
+    bed.open_vswitch.vsctl("del-br", trunk_name(trunk_id))
+
+
+def test_a_trunk_is_mended_under_its_guest(bed: LibvirtBed, guarded: Guarded) -> None:
+    cloud = guarded.cloud
+    tagged = cloud.networks.create("tagged", cidr="172.16.8.0/24", vlan_id=VLAN_ID + 1)
+    trunk = cloud.ports.create("trunk", network="inside", security_groups=["ssh"])
+    subport = cloud.ports.create("subport", network=tagged)
+    cloud.ports.add_subport(trunk, subport, vlan_id=30)
+    server = cloud.servers.create("trunked", image="guest", flavor="guest", networks=[trunk], key_pair="me")
+    cloud.floating_ips.create(external="public", server=server)
+    outer, own = "172.16.8.200", subport.fixed_ips[0].ip
+    with cloud.ssh(server, user=USER, key=guarded.key, timeout_s=180) as shell:
+        shell.run(
+            "modprobe 8021q; ip link add link eth0 name eth0.30 type vlan id 30 && "
+            f"ip link set dev eth0.30 address {subport.mac} && ip addr add {own}/24 dev eth0.30 && "
+            "ip link set dev eth0.30 up",
+            sudo=True,
+            check=True,
+        )
+        for harm in (None, restart_open_vswitch, remove_the_trunks_switch):
+            if harm is not None:
+                harm(bed, trunk.id)
+                cloudkit.connect(ROUTED).close()
+            with on_vlan(bed, VLAN_ID + 1, outer):
+                # A switch that has just been made may need a moment to learn who is where.
+                assert any(asks(shell, outer) == own for _ in range(TRIES)), harm

@@ -1,0 +1,122 @@
+"""Packets of a guest whose one interface is in three networks, two of them by VLAN ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from cloudkit import Cloud, Network, Port, SecurityGroup, Server, Shell
+from cloudkit.conformance.base import Conformance, needs
+from cloudkit.conformance.lab import Lab
+from cloudkit.conformance.suite.traffic import ANSWER_S, WEB
+
+RED, BLUE = 20, 30
+"""VLAN ids."""
+TRIES = 4
+USE_VLAN = """
+modprobe 8021q 2>/dev/null
+ip link add link eth0 name eth0.{vlan_id} type vlan id {vlan_id} &&
+ip link set dev eth0.{vlan_id} address {mac} &&
+ip addr add {ip}/{prefix} dev eth0.{vlan_id} &&
+ip link set dev eth0.{vlan_id} up
+"""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A guest with a trunk, and one with an interface in each of the trunk's two VLANs; each serves a page.
+
+    ``guard`` is the group of the subports, and of the other guest besides the one for logins; it lets nothing in.
+    """
+
+    cloud: Cloud
+    trunk: Port
+    subports: tuple[Port, Port]
+    guest: Shell
+    other: Shell
+    others: tuple[str, str]
+    guard: SecurityGroup
+    soon: Callable[[Callable[[], bool]], bool]
+
+
+def reaches(shell: Shell, address: str) -> bool:
+    """Whether a guest gets the page of the one at an address."""
+    command = ["nc", "-w", str(ANSWER_S), address, str(WEB)]
+    return "page" in shell.run(command, input="GET /page HTTP/1.0\r\n\r\n").stdout
+
+
+@needs("ports.subports", "security_groups", "servers.ssh", "networks.create", "subnets.create", "ports.create")
+class TestTrunkTraffic(Conformance):
+    @pytest.fixture
+    @classmethod
+    def field(cls, lab: Lab) -> Generator[Field]:
+        if not lab.target.traffic:
+            pytest.skip("its guests send no packets")
+        with lab.cloud.scope("trunk-traffic") as cloud, lab.closing() as shells:
+            home, *tagged = (cloud.networks.create(lab.name("network"), cidr=lab.cidr()) for _ in range(3))
+            for network in (home, tagged[0]):
+                lab.join(cloud, network)
+            guard = cloud.security_groups.create(lab.name("guard"))
+            trunk = cloud.ports.create(lab.name("trunk"), network=home, security_groups=[lab.login_group])
+            subports = [
+                cloud.ports.create(lab.name("subport"), network=network, security_groups=[guard])
+                for network in tagged
+            ]
+            for port, vlan_id in zip(subports, (RED, BLUE), strict=True):
+                trunk = cloud.ports.add_subport(trunk, port, vlan_id=vlan_id)
+            options = {"key_pair": lab.key_pair.name, "security_groups": [lab.login_group, guard], "wait": False}
+            servers = [
+                lab.server(cloud, networks=[trunk], **{**options, "security_groups": ()}),
+                lab.server(cloud, networks=tagged, **options),
+            ]
+            servers = [cloud.servers.wait(server) for server in servers]
+            for server in servers:
+                shells.append(lab.shell(server))
+                shells[-1].run(
+                    f"mkdir /tmp/web && echo page > /tmp/web/page && httpd -p {WEB} -h /tmp/web", check=True
+                )
+            guest, other = shells
+            for port, vlan_id in zip(subports, (RED, BLUE), strict=True):
+                guest.run(_use(cloud, port, vlan_id), sudo=True, check=True)
+            addresses = [_address_on(servers[1], network) for network in tagged]
+            yield Field(
+                cloud, trunk, (subports[0], subports[1]), guest, other, (addresses[0], addresses[1]), guard, lab.soon
+            )
+
+    def test_each_vlan_leads_to_its_network_and_is_filtered(self, field: Field) -> None:
+        cloud, red, blue = field.cloud, *field.others
+        own_red, own_blue = (port.fixed_ips[0].ip for port in field.subports)
+        assert not reaches(field.guest, red)
+        assert not reaches(field.other, own_red)
+        cloud.security_groups.add_rule(field.guard, "tcp", port=WEB)
+        assert field.soon(lambda: all(reaches(field.guest, address) for address in (red, blue)))
+        assert field.soon(lambda: all(reaches(field.other, address) for address in (own_red, own_blue)))
+        cloud.ports.remove_subport(field.trunk, field.subports[1])
+        assert field.soon(lambda: not reaches(field.guest, blue))
+        assert reaches(field.guest, red)
+        # A guest that uses another VLAN for a network does not get there.
+        field.guest.run("ip link set dev eth0.20 down", sudo=True, check=True)
+        field.guest.run(_use(cloud, field.subports[0], RED + 1), sudo=True, check=True)
+        assert not reaches(field.guest, red)
+        cloud.ports.remove_subport(field.trunk, field.subports[0])
+        cloud.ports.add_subport(field.trunk, field.subports[0], vlan_id=RED + 1)
+        # A switch may have learned that nobody is there.
+        assert field.soon(lambda: any(reaches(field.guest, red) for _ in range(TRIES)))
+
+
+def _use(cloud: Cloud, port: Port, vlan_id: int) -> str:
+    """What a guest does to be in a VLAN."""
+    (fixed,) = port.fixed_ips
+    prefix = ip_network(cloud.subnets.get(fixed.subnet_id).cidr).prefixlen
+    return USE_VLAN.format(vlan_id=vlan_id, mac=port.mac, ip=fixed.ip, prefix=prefix)
+
+
+def _address_on(server: Server, network: Network) -> str:
+    return next(
+        address.ip
+        for address in server.addresses
+        if address.network_id == network.id and ip_address(address.ip).version == 4
+    )
