@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cloudkit.driver import DRIVER_API, DriverPlugin, Option
 
@@ -15,7 +15,7 @@ DEFAULT_TYPE = "default"
 """The volume type that is there without being set."""
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from cloudkit.driver import Driver, HostUpkeep, OpenRequest
     from cloudkit.host import Check, Need
@@ -84,6 +84,17 @@ def _bridge_name(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,14}", value):
         raise ValueError("it must be the name of a network device")
     return value
+
+
+def _addresses(value: Any) -> tuple[str, ...]:
+    from ipaddress import ip_address
+
+    if isinstance(value, str):
+        value = list(filter(None, value.split(",")))
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("it must be as 192.0.2.1,192.0.2.2")
+    given = cast("Sequence[Any]", value)
+    return tuple(str(ip_address(str(item).strip())) for item in given)
 
 
 def _other_pool(value: Any) -> str | None:
@@ -168,6 +179,12 @@ PLUGIN = DriverPlugin(
             "the Open vSwitch bridge that networks with a vlan_id are joined to; made if it is not there",
             parse=_bridge_name,
             default="cloudkit",
+        ),
+        Option(
+            "vxlan_peers",
+            "addresses of other hosts, as 192.0.2.1,192.0.2.2, whose VLANs are joined with this one's by VXLAN",
+            parse=_addresses,
+            default=(),
         ),
         Option(
             "external_cidr",

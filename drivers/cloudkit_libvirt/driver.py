@@ -400,7 +400,7 @@ def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context
             records,
             cloud_id,
             Installation() if connection.host is None else None,
-            find_switch(host, options["vlan_switch"], cloud_id),
+            find_switch(host, options["vlan_switch"], cloud_id, options["vxlan_peers"]),
         ),
         user_network=user_network,
         read_only=read_only,

@@ -7,9 +7,11 @@ port); whatever else is plugged into the switch without a tag of its own is a tr
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
@@ -20,26 +22,43 @@ from cloudkit_libvirt.hostnet.topology import Trunk, Wire
 OWNER = "cloudkit"
 """The key in ``external_ids`` of what is ours: a port has the cloud's id there, a switch ``MADE`` if we made it."""
 MADE = "made"
+VXLAN_ID = 1
+"""Of the tunnels between hosts; VLANs are told apart within them by their tags."""
 _TIMEOUT_S = 5
 
 
-def find_switch(host: Host, name: str, cloud_id: str) -> Switch | None:
+def find_switch(host: Host, name: str, cloud_id: str, peers: Sequence[str] = ()) -> Switch | None:
     """The switch called ``name``, there already or not, if Open vSwitch answers and may be changed; else None."""
     try:
         host.run(["ovs-vsctl", f"--timeout={_TIMEOUT_S}", "list-br"])
     except CloudError:
         return None
-    return Switch(host, name, cloud_id)
+    return Switch(host, name, cloud_id, peers)
+
+
+def tunnel_name(peer: str) -> str:
+    """The name of the port that leads to another host's switch."""
+    return f"ckx{hashlib.sha256(peer.encode()).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port that is wanted, and its columns in the tables of Open vSwitch's database."""
+
+    switch: str
+    port: tuple[str, ...]
+    interface: tuple[str, ...]
 
 
 class Switch:
     """One bridge of Open vSwitch, made when it is needed first. If we made it, it goes with our last port."""
 
-    def __init__(self, host: Host, name: str, cloud_id: str) -> None:
-        """Nothing happens yet."""
+    def __init__(self, host: Host, name: str, cloud_id: str, peers: Sequence[str] = ()) -> None:
+        """Nothing happens yet; ``peers`` are hosts whose switches are joined with this one by VXLAN."""
         self._host = host
         self._name = name
         self._cloud_id = cloud_id
+        self._peers = peers
 
     @cached_property
     def in_kernel(self) -> bool:
@@ -58,8 +77,8 @@ class Switch:
         Raises:
             CloudError: Open vSwitch could not make one of them.
         """
-        wanted = {wire.port: wire for wire in wires}
-        homes = {wire.port: wire.switch or self._name for wire in wanted.values()}
+        wanted = self._ports(wires)
+        homes = {name: port.switch for name, port in wanted.items()}
         ours, made = self._owned("Port"), self._owned("Bridge")
         there = {self._name, *homes.values(), *made}.intersection(self._lines("list-br"))
         plugged = {switch: set(self._lines("list-ports", switch)) for switch in there}
@@ -71,8 +90,8 @@ class Switch:
         steps += [["--if-exists", "del-br", switch] for switch in sorted(made - set(homes.values()) - {self._name})]
         for switch in sorted(set(homes.values()) - plugged.keys()):
             steps += self._making(switch)
-        for wire in wanted.values():
-            steps += self._plugging(wire, homes[wire.port])
+        for name, port in wanted.items():
+            steps += self._plugging(name, port)
         steps += [
             ["--may-exist", "add-port", trunk.switch, trunk.tap]
             for trunk in trunks
@@ -82,8 +101,25 @@ class Switch:
             steps.append(["--if-exists", "del-br", self._name])
         if steps:
             self._change(steps)
-        for port in wanted:
-            self._check(port)
+        for name in wanted:
+            self._check(name)
+
+    def _ports(self, wires: Iterable[Wire]) -> dict[str, Port]:
+        ports = {
+            wire.port: Port(
+                wire.switch or self._name,
+                ("vlan_mode=access", f"tag={wire.vlan_id:d}"),
+                # Asked of none, Open vSwitch gives all the smallest that any has.
+                ("type=internal", f"mtu_request={wire.mtu:d}"),
+            )
+            for wire in wires
+        }
+        if any(port.switch == self._name for port in ports.values()):
+            for peer in self._peers:
+                # What comes from one peer is not sent to another, which has it from the first.
+                columns = ("type=vxlan", f'options:remote_ip="{peer}"', f"options:key={VXLAN_ID}")
+                ports[tunnel_name(peer)] = Port(self._name, ("protected=true",), columns)
+        return ports
 
     def _making(self, switch: str) -> Iterator[list[str]]:
         yield ["--may-exist", "add-br", switch]
@@ -92,12 +128,10 @@ class Switch:
         kind = "system" if self.in_kernel else "netdev"
         yield ["set", "Bridge", switch, f"datapath_type={kind}", f"external_ids:{OWNER}={owner}"]
 
-    def _plugging(self, wire: Wire, switch: str) -> Iterator[list[str]]:
-        yield ["--may-exist", "add-port", switch, wire.port]
-        tag, owner = f"tag={wire.vlan_id:d}", f"external_ids:{OWNER}={self._cloud_id}"
-        yield ["set", "Port", wire.port, "vlan_mode=access", tag, owner]
-        # Asked of none, Open vSwitch gives all the smallest that any has.
-        yield ["set", "Interface", wire.port, "type=internal", f"mtu_request={wire.mtu:d}"]
+    def _plugging(self, name: str, port: Port) -> Iterator[list[str]]:
+        yield ["--may-exist", "add-port", port.switch, name]
+        yield ["set", "Port", name, *port.port, f"external_ids:{OWNER}={self._cloud_id}"]
+        yield ["set", "Interface", name, *port.interface]
 
     def _check(self, port: str) -> None:
         """Open vSwitch says it nowhere else when it cannot make a device."""

@@ -18,10 +18,12 @@ SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 class OpenVSwitch:
     """The two daemons of Open vSwitch; what it was told stays when they are started again."""
 
-    def __init__(self, bed: LibvirtBed) -> None:
-        """Nothing happens yet."""
+    def __init__(self, bed: LibvirtBed, name: str = "openvswitch", enter: Sequence[str] = ()) -> None:
+        """Nothing happens yet; ``enter`` stands before each command, and leads to another network than the bed's."""
         self._bed = bed
-        self.folder = bed.folder / "openvswitch"
+        self._name = name
+        self._enter = enter
+        self.folder = bed.folder / name
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -49,11 +51,11 @@ class OpenVSwitch:
         return self._run(["ovs-vsctl", "--timeout=10", *words])
 
     def _log(self, name: str) -> str:
-        return f"--log-file={self._bed.folder}/log/{name}.log"
+        return f"--log-file={self._bed.folder}/log/{self._name}-{name}.log"
 
     def _run(self, argv: Sequence[str | os.PathLike[str]]) -> str:
         done = subprocess.run(
-            self._bed.inner_command([os.fspath(word) for word in argv]),
+            self._bed.inner_command([*self._enter, *(os.fspath(word) for word in argv)]),
             env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,

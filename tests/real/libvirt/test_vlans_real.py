@@ -10,7 +10,7 @@ from bed import LibvirtBed
 from conftest import ROUTED
 from guarded_server import VLAN_ID, WEB, Guarded
 from saved_guest import USER
-from wire import SWITCH, on_vlan, trunk
+from wire import PEER, SWITCH, on_vlan, other_host, trunk
 
 import cloudkit
 from cloudkit import CloudError, Shell
@@ -157,3 +157,17 @@ def test_a_trunk_is_mended_under_its_guest(bed: LibvirtBed, guarded: Guarded) ->
             with on_vlan(bed, VLAN_ID + 1, outer):
                 # A switch that has just been made may need a moment to learn who is where.
                 assert any(asks(shell, outer) == own for _ in range(TRIES)), harm
+
+
+def test_vlans_of_two_hosts_are_joined_by_vxlan(bed: LibvirtBed, guarded: Guarded) -> None:
+    (fixed,) = (address.ip for address in guarded.server.addresses if not address.floating)
+    with (
+        guarded.cloud.ssh(guarded.server, user=USER, key=guarded.key, timeout_s=180) as shell,
+        other_host(bed, VLAN_ID, SAME),
+    ):
+        assert asks(shell, SAME) == ""
+        cloudkit.connect(ROUTED, vxlan_peers=PEER).close()
+        assert any(asks(shell, SAME) == fixed for _ in range(TRIES))
+        # Who knows of no peers takes the way away.
+        cloudkit.connect(ROUTED).close()
+        assert asks(shell, SAME) == ""

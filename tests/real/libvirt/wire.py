@@ -11,8 +11,13 @@ from ipaddress import ip_address
 
 from bed import LibvirtBed
 from guarded_server import SERVE
+from open_vswitch import OpenVSwitch
+
+from cloudkit_libvirt.hostnet.switch import VXLAN_ID
 
 SWITCH = "cloudkit"
+UNDERLAY = "underlay"
+HERE, PEER = "10.99.0.1", "10.99.0.2"
 LISTEN = """
 import socket, struct, sys
 ETH_P_ALL, SOL_PACKET, PACKET_AUXDATA, TAGGED = 3, 263, 8, 1 << 4
@@ -48,6 +53,54 @@ def trunk(bed: LibvirtBed) -> Generator[subprocess.Popen[str]]:
 
 
 @contextmanager
+def other_host(bed: LibvirtBed, vlan_id: int, address: str) -> Generator[None]:
+    """A second host, reached by an ordinary wire, on whose switch is a machine that tells who connects his address.
+
+    Its addresses are ``PEER``, and this host's ``HERE``; its switch is joined with this host's by VXLAN.
+    """
+    hold = ["unshare", "--net", "sh", "-c", "ip link set lo up; echo $$; exec sleep infinity"]
+    holder = subprocess.Popen(bed.inner_command(hold), stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    pid = holder.stdout.readline().strip()
+    enter = ["nsenter", f"--net=/proc/{pid}/ns/net", "--"]
+    there = OpenVSwitch(bed, "elsewhere", enter)
+    try:
+        _inside(bed, f"ip link add ckuhere type veth peer name ckuthere netns {pid}")
+        there.start()
+        for switch, device, ip, way in ((bed.open_vswitch, "ckuhere", HERE, []), (there, "ckuthere", PEER, enter)):
+            # Open vSwitch sends tunnels itself where the kernel does not, from an address on a bridge of its own.
+            switch.vsctl("add-br", UNDERLAY, "--", "set", "Bridge", UNDERLAY, "datapath_type=netdev")
+            switch.vsctl("add-port", UNDERLAY, device)
+            for line in (
+                f"ip address add {ip}/24 dev {UNDERLAY}",
+                f"ip link set {UNDERLAY} up",
+                f"ip link set {device} up",
+            ):
+                _inside(bed, line, way)
+        there.vsctl("add-br", SWITCH, "--", "set", "Bridge", SWITCH, "datapath_type=netdev")
+        tunnel = ["type=vxlan", f"options:remote_ip={HERE}", f"options:key={VXLAN_ID}"]
+        there.vsctl("add-port", SWITCH, "tunnel", "--", "set", "Interface", "tunnel", *tunnel)
+        machine = ["--", "set", "Interface", "machine", "type=internal"]
+        there.vsctl("add-port", SWITCH, "machine", f"tag={vlan_id}", *machine)
+        _inside(bed, f"ip address add {address}/24 dev machine", enter)
+        _inside(bed, "ip link set machine up", enter)
+        # The process within the bed ends with the one outside that is known here.
+        with _serving(bed.inner_command([*enter, "setpriv", "--pdeathsig=KILL", sys.executable, "-c", SERVE])):
+            yield
+    finally:
+        bed.open_vswitch.vsctl("--if-exists", "del-br", UNDERLAY)
+        # Both hosts' processes have the same name.
+        bed.kill("ovs")
+        bed.kill("sleep")
+        holder.communicate()
+        bed.open_vswitch.start()
+
+
+def _inside(bed: LibvirtBed, line: str, way: Sequence[str] = ()) -> None:
+    subprocess.run(bed.inner_command([*way, *line.split()]), check=True, capture_output=True)
+
+
+@contextmanager
 def _machine(bed: LibvirtBed, port: Sequence[str]) -> Generator[tuple[str, str]]:
     name = f"ckw{uuid.uuid4().hex[:8]}"
     bed.run(["ip", "netns", "add", name])
@@ -65,7 +118,12 @@ def _machine(bed: LibvirtBed, port: Sequence[str]) -> Generator[tuple[str, str]]
 
 @contextmanager
 def _running(bed: LibvirtBed, namespace: str, script: Sequence[str]) -> Generator[subprocess.Popen[str]]:
-    command = bed.command(["ip", "netns", "exec", namespace, sys.executable, "-c", *script])
+    with _serving(bed.command(["ip", "netns", "exec", namespace, sys.executable, "-c", *script])) as process:
+        yield process
+
+
+@contextmanager
+def _serving(command: Sequence[str]) -> Generator[subprocess.Popen[str]]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
