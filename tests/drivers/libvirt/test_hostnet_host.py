@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cloudkit.errors import CloudError
 from cloudkit_libvirt.hostnet import host as hosts
 from cloudkit_libvirt.hostnet.host import Host, find_host
+from cloudkit_libvirt.hostnet.switch import find_switch
 from cloudkit_libvirt.ssh_transport import ssh_arguments
 
 # As sshd hands it to the login's shell.
@@ -64,7 +65,7 @@ def run_but(refused: str) -> Callable[[Host, Sequence[str]], str]:
     return run
 
 
-@pytest.mark.parametrize("refused", ["cat", "nft", "ip"])
+@pytest.mark.parametrize("refused", ["ls", "nft", "ip"])
 def test_a_host_is_one_where_all_is_there(monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
     here: Any = SimpleNamespace(host=None, uri="qemu:///system")
     monkeypatch.setattr(hosts.Host, "run", run_but(refused))
@@ -86,4 +87,18 @@ def test_sudo_is_for_what_needs_rights_only(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(hosts.Host, "run", run)
     assert find_host(here) is not None
     assert [words[:3] for words in ran if words[0] == "sudo"] == [["sudo", "-n", "nft"], ["sudo", "-n", "ip"]]
-    assert ran[0][0] == "cat"
+    assert ran[0][0] == "ls"
+
+
+def test_looking_for_the_kernels_switch_takes_no_rights(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+
+    def run(self: Host, argv: Sequence[str]) -> str:
+        ran.append([*self._rights, *argv])
+        return ""
+
+    monkeypatch.setattr(hosts.Host, "run", run)
+    switch = find_switch(Host(("sudo", "-n")), "cloudkit", "cloud")
+    assert switch is not None
+    assert switch.in_kernel
+    assert [words[0] for words in ran] == ["sudo", "ls"]
