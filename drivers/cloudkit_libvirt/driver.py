@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 import libvirt  # pyright: ignore[reportMissingTypeStubs]
 
 from cloudkit.driver import DRIVER_API, Driver, OpenRequest
-from cloudkit.errors import CloudError, ConfigError, NotFound, PermissionDenied
+from cloudkit.errors import CloudError, ConfigError, Conflict, NotFound, PermissionDenied
 from cloudkit.types import Kind, Quota
 from cloudkit_libvirt import errors, images, network_xml, networks, plugging, ports, subnets, volumes
 from cloudkit_libvirt.backups import Backups
@@ -26,6 +27,7 @@ from cloudkit_libvirt.flavors import Flavors
 from cloudkit_libvirt.floating_ips import FloatingIps
 from cloudkit_libvirt.hostnet.host import find_host
 from cloudkit_libvirt.hostnet.installation import Installation
+from cloudkit_libvirt.hostnet.keeper import check_keeper
 from cloudkit_libvirt.hostnet.reconcile import HostNetwork
 from cloudkit_libvirt.hostnet.switch import find_switch
 from cloudkit_libvirt.hypervisors import TEST
@@ -47,6 +49,8 @@ from cloudkit_libvirt.virt_type import choose
 from cloudkit_libvirt.xml_tree import parse
 
 DEFAULT_PROJECT = "default"
+
+_log = logging.getLogger("cloudkit.libvirt")
 
 _EVERYWHERE = frozenset(
     {
@@ -378,6 +382,14 @@ def _make_context(connection: Connection, options: Mapping[str, Any]) -> Context
             hint="Install nft and ip there, load the module br_netfilter, and be root there, or let sudo run both "
             "without a password; or set host_network=off.",
         )
+    if host is not None:
+        try:
+            check_keeper(host, cloud_id)
+        except Conflict as error:
+            if options["host_network"] == "on":
+                raise
+            _log.warning("routers, floating IPs and security groups are not offered: %s", error)
+            host = None
     context = Context(
         connection=connection,
         pool=pools.main,

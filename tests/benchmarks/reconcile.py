@@ -65,7 +65,8 @@ def measured(cloud: Any, network: Any, changed: Any, pool: Path, servers: int, g
         refresh()
         # The first look reads each record.
         one_change(cloud, changed)
-        script = render(cloud._context.driver._context.hostnet._wanted())
+        driver = cloud._context.driver
+        script = render(driver._context.hostnet._wanted(), driver.cloud_id)
         pairs = [(timed(lambda: by_hand(script)), timed(lambda: one_change(cloud, changed))) for _ in range(ROUNDS)]
     finally:
         for name in files:

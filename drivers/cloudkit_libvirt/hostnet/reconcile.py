@@ -103,7 +103,7 @@ class HostNetwork:
         return wanted(self._records.view(), self._cloud_id)
 
     def _apply(self, topology: Topology) -> None:
-        rules = render(topology)
+        rules = render(topology, self._cloud_id)
         if self._installation is not None:
             self._installation.keep(rules, _batch(_all_changes(topology)))
         self._host.run(["nft", "-f", "-"], input=rules)

@@ -27,6 +27,9 @@ TABLE = "cloudkit"
 REMOVE = "".join(f"table {family} {TABLE}\ndelete table {family} {TABLE}\n" for family in ("inet", "bridge"))
 """Deletes the tables whether or not they are there."""
 
+KEEPER = "cloud_"
+"""How the name of the chain begins that is there to tell which cloud has written the table."""
+
 _DEVICE = re.compile(r"[a-z][a-z0-9]{0,14}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _PROTOCOLS = {
@@ -38,14 +41,15 @@ _ICMP = 1
 _WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 
 
-def render(topology: Topology) -> str:
-    """The whole script; nft carries it out at once or not at all."""
+def render(topology: Topology, cloud_id: str) -> str:
+    """The whole script, which says whose it is; nft carries it out at once or not at all."""
     ours = Devices(segment.bridge for segment in topology.segments)
     if not ours:
         return REMOVE
     lines = [
         REMOVE,
         f"table inet {TABLE} {{",
+        *_chain(f"{KEEPER}{_hex(cloud_id)}"),
         *_maps(topology),
         *_group_chains(topology),
         *_way_chains(topology, ours),

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
@@ -14,7 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudkit._security_groups import PROTOCOLS
+from cloudkit.errors import Conflict
 from cloudkit.types import SecurityGroupRule
+from cloudkit_libvirt.hostnet.host import Host
+from cloudkit_libvirt.hostnet.keeper import check_keeper
 from cloudkit_libvirt.hostnet.rules import REMOVE, render
 from cloudkit_libvirt.hostnet.topology import External, Group, Guest, Segment, Topology, Translation
 
@@ -32,9 +36,16 @@ SMALL = Topology(
 )
 
 
+CLOUD = str(uuid.UUID(int=9))
+
+
+def script_of(topology: Topology) -> str:
+    return render(topology, CLOUD)
+
+
 def with_rules(*rules: SecurityGroupRule) -> str:
     """The script for one group with these rules."""
-    return render(replace(SMALL, groups=(replace(SMALL.groups[0], rules=rules),)))
+    return script_of(replace(SMALL, groups=(replace(SMALL.groups[0], rules=rules),)))
 
 
 def chain(script: str, name: str) -> list[str]:
@@ -49,12 +60,12 @@ def ingress(*rules: SecurityGroupRule) -> list[str]:
 
 
 def test_without_a_network_nothing_is_left_of_us() -> None:
-    assert render(Topology()) == REMOVE
-    assert render(replace(SMALL, segments=())) == REMOVE
+    assert script_of(Topology()) == REMOVE
+    assert script_of(replace(SMALL, segments=())) == REMOVE
 
 
 def test_only_our_own_tables_are_named() -> None:
-    assert set(re.findall(r"^(?:delete )?table (\S+ \S+)", render(SMALL), re.MULTILINE)) == {
+    assert set(re.findall(r"^(?:delete )?table (\S+ \S+)", script_of(SMALL), re.MULTILINE)) == {
         "inet cloudkit",
         "bridge cloudkit",
     }
@@ -91,13 +102,13 @@ def test_rules_of_groups_that_are_gone_allow_nothing() -> None:
 
 
 def test_a_guest_without_groups_gets_nothing() -> None:
-    script = render(replace(SMALL, guests=(replace(GUEST, group_ids=()),)))
+    script = script_of(replace(SMALL, guests=(replace(GUEST, group_ids=()),)))
     assert chain(script, "groups_0_in") == ["drop"]
     assert chain(script, "groups_0_out") == ["drop"]
 
 
 def test_who_is_not_known_sends_nothing() -> None:
-    script = render(replace(SMALL, guests=()))
+    script = script_of(replace(SMALL, guests=()))
     assert chain(script, "prerouting")[-1] == 'iifname "ckt*" goto guest'
     assert chain(script, "guest")[0] == "iifname . ether saddr != @macs drop"
     assert chain(script, "guest")[-1] == "drop"
@@ -105,7 +116,7 @@ def test_who_is_not_known_sends_nothing() -> None:
 
 def test_a_network_without_a_router_has_a_way_to_itself_only() -> None:
     alone = Segment(network="ck-b", bridge="ckb", cidr=IPv4Network("10.2.0.0/24"))
-    script = render(replace(SMALL, segments=(*SMALL.segments, alone)))
+    script = script_of(replace(SMALL, segments=(*SMALL.segments, alone)))
     assert chain(script, "way_0") == ["ip daddr { 10.1.0.0/24 } accept", 'oifname != { "cka", "ckb" } accept']
     assert chain(script, "way_1") == ["ip daddr { 10.2.0.0/24 } accept"]
 
@@ -129,21 +140,21 @@ IPV6 = replace(
     ],
 )
 def test_a_rule_of_ipv6_becomes_a_line_of_its_own_chain(rule: SecurityGroupRule, line: str) -> None:
-    script = render(replace(IPV6, groups=(replace(SMALL.groups[0], rules=(replace(rule, ip_version=6),)),)))
+    script = script_of(replace(IPV6, groups=(replace(SMALL.groups[0], rules=(replace(rule, ip_version=6),)),)))
     assert chain(script, f"group_{uuid.UUID(GROUP).hex}_in6") == [line]
     assert chain(script, f"group_{uuid.UUID(GROUP).hex}_in") == []
 
 
 def test_neighbours_on_two_bridges_may_have_the_same_address() -> None:
     other = replace(IPV6.guests[0], tap="ckt2", bridge="ckb", ip="10.2.0.2", ip6="fd00:2::5054:ff:fe00:1")
-    script = render(replace(IPV6, guests=(*IPV6.guests, other)))
+    script = script_of(replace(IPV6, guests=(*IPV6.guests, other)))
     assert '"cka" . fe80::5054:ff:fe00:1 : ' in script
     assert '"ckb" . fe80::5054:ff:fe00:1 : ' in script
 
 
 def test_without_an_ipv6_subnet_nothing_of_it_passes() -> None:
-    assert "ip6" not in render(SMALL)
-    assert chain(render(SMALL), "guest")[-1] == "drop"
+    assert "ip6" not in script_of(SMALL)
+    assert chain(script_of(SMALL), "guest")[-1] == "drop"
 
 
 def test_the_script_grows_with_what_is_there_and_not_with_its_square() -> None:
@@ -163,7 +174,7 @@ def test_the_script_grows_with_what_is_there_and_not_with_its_square() -> None:
             )
             for number in range(1, 40 * factor)
         )
-        return len(render(replace(SMALL, guests=guests, groups=groups)))
+        return len(script_of(replace(SMALL, guests=guests, groups=groups)))
 
     one, four = size(1), size(4)
     assert four < 5 * one
@@ -189,7 +200,7 @@ def test_text_from_a_record_cannot_become_a_rule(text: str) -> None:
     )
     for topology in evil:
         try:
-            render(topology)
+            script_of(topology)
         except ValueError:
             continue
         assert re.fullmatch(r"[a-z0-9.:-]+", text), topology
@@ -207,7 +218,7 @@ def test_nft_takes_the_script(topology: Topology) -> None:
     of_ipv6 = (replace(rule, ip_version=6) for rule in rules)
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--net", "nft", "-c", "-f", "-"],
-        input=render(replace(topology, groups=(replace(SMALL.groups[0], rules=(*rules, *of_ipv6)),))),
+        input=script_of(replace(topology, groups=(replace(SMALL.groups[0], rules=(*rules, *of_ipv6)),))),
         capture_output=True,
         text=True,
         check=False,
@@ -215,3 +226,17 @@ def test_nft_takes_the_script(topology: Topology) -> None:
     if "unshare" in done.stderr:
         pytest.skip("this user may not make a network namespace")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_host_that_another_cloud_keeps_is_left_to_it() -> None:
+    class KeptHost(Host):
+        def run(self, argv: Sequence[str], *, input: str | None = None) -> str:
+            assert list(argv) == ["nft", "list", "chains", "inet"]
+            return kept
+
+    kept = script_of(SMALL)
+    check_keeper(KeptHost(), CLOUD)
+    with pytest.raises(Conflict, match="another cloud"):
+        check_keeper(KeptHost(), OTHER)
+    kept = "table inet cloudkit {\n\tchain forward_way {\n\t}\n}\n"
+    check_keeper(KeptHost(), OTHER)

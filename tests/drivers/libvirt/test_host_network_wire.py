@@ -96,7 +96,7 @@ KEPT_BACK = {
 @pytest.mark.skipif(shutil.which("nft") is None or shutil.which("ip") is None, reason="nft or ip is not installed")
 def test_a_guest_sends_its_own_and_says_what_is_true() -> None:
     # Security groups have a table of their own.
-    rules = render(TOPOLOGY)
+    rules = render(TOPOLOGY, str(uuid.UUID(int=9)))
     ethernet = rules[rules.index("table bridge cloudkit {") :]
     given = {"rules": ethernet, "bridge": "cka", "taps": ["ckt1", "ckt2"], "frames": LET_THROUGH | KEPT_BACK}
     done = subprocess.run(

@@ -13,7 +13,7 @@ from guarded_server import HOST_OUTSIDE, WEB, Guarded, outside
 from saved_guest import USER
 
 import cloudkit
-from cloudkit import FixedIpSpec, Server
+from cloudkit import Conflict, FixedIpSpec, Server
 from cloudkit_libvirt.network_xml import bridge_name
 
 FOREIGN = (
@@ -119,3 +119,23 @@ def test_a_subnet_that_is_added_while_servers_run_is_served(bed: LibvirtBed, gua
     cloud.security_groups.add_rule("ssh", "tcp", port=22, ip_version=6)
     with socket.create_connection((six, 22), 5):
         pass
+
+
+def test_a_second_cloud_on_the_host_leaves_the_first_ones_network_alone(
+    bed: LibvirtBed, guarded: Guarded, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = words(ruleset(bed))
+    other = {"pool": "other", "pool_path": str(bed.folder / "other-pool"), "external_cidr": ""}
+    url = f"libvirt+{bed.uri}"
+    try:
+        with pytest.raises(Conflict, match="another cloud"):
+            cloudkit.connect(url, host_network="on", **other)
+        with cloudkit.connect(url, **other) as second:
+            assert not second.supports("routers")
+            assert second.supports("networks.create")
+        assert "another cloud" in caplog.text
+        assert words(ruleset(bed)) == before
+    finally:
+        pool = guarded.cloud.native.storagePoolLookupByName("other")
+        pool.destroy()
+        pool.undefine()
