@@ -27,7 +27,6 @@ class Target:
             the given Cloud is deleted with the network.
         network: a network with a subnet that is there, for back-ends where none can be made.
         external_network: the network that floating IPs are from; None for the only external one.
-        traffic: whether its guests run and send packets to each other; a simulated one's do not.
         settle_s: how long after an answer network and disks may still be as they were before, in real seconds.
         cidr: a /16 that is free; subnets are cut from it.
         vlan_ids: first and last of a range that is free.
@@ -46,7 +45,6 @@ class Target:
     join: Callable[[Cloud, Network], None] | None = None
     network: str | None = None
     external_network: str | None = None
-    traffic: bool = False
     settle_s: float = 0.0
     cidr: str = "10.213.0.0/16"
     vlan_ids: tuple[int, int] = (3001, 3099)

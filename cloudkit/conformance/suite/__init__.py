@@ -36,8 +36,6 @@ from cloudkit.conformance.suite.server_life import (
 from cloudkit.conformance.suite.server_options import TestBadServers, TestConsole, TestServerOptions, TestServerUpdate
 from cloudkit.conformance.suite.server_watching import TestInteractiveConsole, TestSamples
 from cloudkit.conformance.suite.ssh import TestKeyFiles, TestSsh
-from cloudkit.conformance.suite.traffic import TestTraffic
-from cloudkit.conformance.suite.trunk_traffic import TestTrunkTraffic
 from cloudkit.conformance.suite.trunks import TestTrunks
 from cloudkit.conformance.suite.vlans import TestVlans
 from cloudkit.conformance.suite.volume_sources import TestClones, TestVolumeTypes
@@ -100,8 +98,6 @@ __all__ = [
     "TestSubnets",
     "TestSuspend",
     "TestSweep",
-    "TestTraffic",
-    "TestTrunkTraffic",
     "TestTrunks",
     "TestUpload",
     "TestValuesOfOthers",

@@ -14,6 +14,7 @@ from neighbours import Neighbours
 import cloudkit
 from cloudkit.conformance import Target
 from cloudkit.conformance.suite import *  # noqa: F403
+from cloudkit.conformance.traffic import *  # noqa: F403
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +39,6 @@ def conformance_target() -> Generator[Target]:
             external_network="public",
             image=Path(os.environ["CLOUDKIT_TEST_GUEST_IMAGE"]),
             join=neighbours.join,
-            traffic=True,
             # Neutron tells its agents, and Cinder tells Nova, when they have answered.
             settle_s=30,
             floor=FLOOR["OpenStack"],
