@@ -45,6 +45,13 @@ def collection(cloud: Cloud, kind: Kind) -> Any:
     return getattr(cloud, kind.value)
 
 
+def skip_undeclared(lab: Lab, *capabilities: str) -> None:
+    """For fixtures of a wider scope, which are made before a test's own marker is looked at."""
+    for name in capabilities:
+        if not lab.cloud.supports(name):
+            pytest.skip(f"{name} is not declared")
+
+
 class Conformance:
     """Fixtures as methods, so that no conftest.py of a driver's author can shadow them."""
 
@@ -52,9 +59,7 @@ class Conformance:
     def _is_declared(self, request: pytest.FixtureRequest, conformance_lab: Lab) -> None:
         test = cast(pytest.Item, request.node)  # pyright: ignore[reportUnknownMemberType]
         for marker in test.iter_markers("capability"):
-            for name in marker.args:
-                if not conformance_lab.cloud.supports(name):
-                    pytest.skip(f"{name} is not declared")
+            skip_undeclared(conformance_lab, *marker.args)
 
     @pytest.fixture
     def lab(self, conformance_lab: Lab) -> Lab:

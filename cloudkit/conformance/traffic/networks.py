@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from cloudkit import Cloud, Network, Router, SecurityGroup, Server, Shell, Subnet, Unavailable, WaitTimeout
-from cloudkit.conformance.base import Conformance, needs
+from cloudkit.conformance.base import Conformance, needs, skip_undeclared
 from cloudkit.conformance.lab import Lab
 
 WEB = 8080
@@ -86,12 +86,16 @@ def _entrance(lab: Lab, server: Server) -> tuple[str, str]:
         return shell.endpoint.host, shell.host_key
 
 
-@needs("routers", "floating_ips", "security_groups", "servers.ssh", "networks.create", "subnets.create")
+NEEDED = ("routers", "floating_ips", "security_groups", "servers.ssh", "networks.create", "subnets.create")
+
+
+@needs(*NEEDED)
 class TestTraffic(Conformance):
     @pytest.fixture(scope="class")
     @classmethod
     def everything(cls, conformance_lab: Lab) -> Generator[Field]:
         lab = conformance_lab
+        skip_undeclared(lab, *NEEDED)
         with lab.cloud.scope("traffic") as cloud, lab.closing() as shells:
             mtus = (None, SMALL_MTU if cloud.supports("networks.create:mtu") else None)
             # A VLAN is like any other network: all that is asked of the first one is asked of a VLAN.

@@ -57,6 +57,19 @@ def test_what_is_not_declared_is_skipped(suite: pytest.Pytester) -> None:
     done.stdout.fnmatch_lines(["*servers.pause is not declared"])
 
 
+def test_packets_are_not_asked_of_guests_that_nobody_logs_in_to(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        SUITE
+        + ONE.format(capabilities='"images.create", "routers"')
+        + "\nfrom cloudkit.conformance.traffic import *\n"
+    )
+    done = suite.runpytest("-rs", "-k", "Traffic")
+    outcomes = done.parseoutcomes()
+    assert set(outcomes) == {"skipped", "deselected"}
+    assert outcomes["skipped"] > 15
+    done.stdout.fnmatch_lines(["*floating_ips is not declared"])
+
+
 def test_the_matrix_is_printed(suite: pytest.Pytester) -> None:
     suite.makepyfile(SUITE + ONE.format(capabilities='"images.create", "servers.pause"'))
     done = suite.runpytest()
