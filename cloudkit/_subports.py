@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from cloudkit.errors import Conflict, InUse, InvalidState
-from cloudkit.types import Port
+from cloudkit.types import Port, Subport
 
 SUBPORT_OWNER = "trunk:subport"
 """The ``device_owner`` of a subport: Neutron's (neutron_lib.services.trunk.constants)."""
+
+
+def by_vlan_id(subports: Iterable[Subport]) -> tuple[Subport, ...]:
+    """In the order in which a port shows them."""
+    return tuple(sorted(subports, key=lambda subport: subport.vlan_id))
 
 
 def check_subport(driver: str, trunk: Port, port: Port, vlan_id: int) -> None:

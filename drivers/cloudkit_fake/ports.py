@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Network, ip_address, ip_network
 
 from cloudkit._slaac import is_automatic, slaac_address
-from cloudkit._subports import SUBPORT_OWNER, check_is_subport, check_mtu, check_subport
+from cloudkit._subports import SUBPORT_OWNER, by_vlan_id, check_is_subport, check_mtu, check_subport
 from cloudkit.errors import AlreadyExists, Conflict, InUse, InvalidRequest
 from cloudkit.types import (
     FixedIp,
@@ -87,7 +87,7 @@ class Ports(FakeCollection[Port]):
         check_subport("fake", trunk, port, vlan_id)
         check_mtu("fake", *(self._state.get(Kind.NETWORK, each.network_id).mtu for each in (trunk, port)))
         subports = (*(trunk.subports or ()), Subport(port_id=port_id, vlan_id=vlan_id))
-        self._change(id, subports=tuple(sorted(subports, key=lambda subport: subport.vlan_id)))
+        self._change(id, subports=by_vlan_id(subports))
         active = NetworkStatus.ACTIVE
         self._change(port_id, device_id=id, device_owner=SUBPORT_OWNER, status=active, native_status=active.value)
 

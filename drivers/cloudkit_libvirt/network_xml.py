@@ -13,8 +13,6 @@ from cloudkit_libvirt.xml_tree import Element, node
 _DNSMASQ = "http://libvirt.org/schemas/network/dnsmasq/1.0"
 TAP = "ckt"
 """How the names of ports' devices begin."""
-PORT_OF_WIRE = "ckv"
-"""How the names of ports to a VLAN begin."""
 METADATA = "urn:cloudkit:network:1"
 ET.register_namespace("dnsmasq", _DNSMASQ)
 ET.register_namespace("cloudkit", METADATA)
@@ -26,28 +24,32 @@ def libvirt_name(network_id: str) -> str:
 
 
 def bridge_name(network_id: str) -> str:
-    """The name of its bridge; the kernel takes 15 characters at most."""
-    return f"ck{network_id.replace('-', '')[:10]}"
+    """The name of its bridge; the kernel takes 15 characters at most, of any device."""
+    return _device_name("ck", network_id, 10)
 
 
 def tap_name(port_id: str) -> str:
     """The name of a port's device on the host."""
-    return f"{TAP}{port_id.replace('-', '')[:12]}"
+    return _device_name(TAP, port_id)
 
 
 def trunk_name(port_id: str) -> str:
     """The name of a trunk's switch."""
-    return f"ckr{port_id.replace('-', '')[:12]}"
+    return _device_name("ckr", port_id)
 
 
 def trunk_tap_name(port_id: str) -> str:
     """The name of a guest's device on a trunk's switch; the port's own device is what comes out of that untagged."""
-    return f"ckq{port_id.replace('-', '')[:12]}"
+    return _device_name("ckq", port_id)
 
 
 def wire_name(network_id: str) -> str:
     """The name of the port that joins a network's bridge with its VLAN."""
-    return f"{PORT_OF_WIRE}{network_id.replace('-', '')[:12]}"
+    return _device_name("ckv", network_id)
+
+
+def _device_name(prefix: str, id: str, digits: int = 12) -> str:
+    return f"{prefix}{id.replace('-', '')[:digits]}"
 
 
 def host(mac: str, ip: str) -> Element:

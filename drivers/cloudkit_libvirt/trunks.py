@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from cloudkit._subports import SUBPORT_OWNER, check_is_subport, check_mtu, check_subport
+from cloudkit._subports import SUBPORT_OWNER, by_vlan_id, check_is_subport, check_mtu, check_subport
 from cloudkit.errors import Conflict, InUse, InvalidState
 from cloudkit.types import Port, Subport
 from cloudkit_libvirt.bodies import NetworkBody, Phase, PortBody, now_text
@@ -75,12 +75,11 @@ class TrunkPorts(BridgedPorts):
 
 def subports(view: View, trunk_id: str) -> tuple[Subport, ...]:
     """What is reached through a port, by ascending VLAN id."""
-    found = [
+    return by_vlan_id(
         Subport(port_id=port.id, vlan_id=port.body.vlan_id)
         for port in view.all(PortBody)
         if port.body.device_id == trunk_id and port.body.vlan_id is not None
-    ]
-    return tuple(sorted(found, key=lambda subport: subport.vlan_id))
+    )
 
 
 def _make_trunk(body: PortBody) -> PortBody:

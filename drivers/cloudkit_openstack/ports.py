@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
+from cloudkit._subports import by_vlan_id
 from cloudkit.errors import Conflict, InUse
 from cloudkit.types import FixedIp, FixedIpSpec, Kind, NetworkStatus, Port, PortSpec, Subport
 from cloudkit_openstack.collection import Narrowing, exactly
@@ -90,8 +91,9 @@ def _subports(body: Body) -> tuple[Subport, ...] | None:
     trunk = body.get("trunk_details")
     if trunk is None:
         return None
-    found = [Subport(port_id=each["port_id"], vlan_id=each["segmentation_id"]) for each in trunk["sub_ports"]]
-    return tuple(sorted(found, key=lambda subport: subport.vlan_id))
+    return by_vlan_id(
+        Subport(port_id=each["port_id"], vlan_id=each["segmentation_id"]) for each in trunk["sub_ports"]
+    )
 
 
 def _fixed_ip(wish: FixedIpSpec) -> Body:

@@ -14,6 +14,7 @@ from wire import PEER, SWITCH, on_vlan, other_host, trunk
 
 import cloudkit
 from cloudkit import CloudError, Shell
+from cloudkit.conformance.traffic.trunks import USE_VLAN
 from cloudkit_libvirt.network_xml import bridge_name, trunk_name, wire_name
 
 SAME, OTHER, NOBODY = "172.16.7.200", "172.16.7.201", "172.16.7.202"
@@ -143,13 +144,7 @@ def test_a_trunk_is_mended_under_its_guest(bed: LibvirtBed, guarded: Guarded) ->
     cloud.floating_ips.create(external="public", server=server)
     outer, own = "172.16.8.200", subport.fixed_ips[0].ip
     with cloud.ssh(server, user=USER, key=guarded.key, timeout_s=180) as shell:
-        shell.run(
-            "modprobe 8021q; ip link add link eth0 name eth0.30 type vlan id 30 && "
-            f"ip link set dev eth0.30 address {subport.mac} && ip addr add {own}/24 dev eth0.30 && "
-            "ip link set dev eth0.30 up",
-            sudo=True,
-            check=True,
-        )
+        shell.run(USE_VLAN.format(vlan_id=30, mac=subport.mac, ip=own, prefix=24), sudo=True, check=True)
         for harm in (None, restart_open_vswitch, remove_the_trunks_switch):
             if harm is not None:
                 harm(bed, trunk.id)
