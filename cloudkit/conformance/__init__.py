@@ -27,9 +27,9 @@ from typing import Any
 import pytest
 
 from cloudkit.conformance.matrix import Matrix, from_data, save, to_data
-from cloudkit.conformance.target import Target
+from cloudkit.conformance.target import IDLE_IMAGE, Target
 
-__all__ = ["Target"]
+__all__ = ["IDLE_IMAGE", "Target"]
 
 _LAB = "conformance_lab"
 _MATRIX = pytest.StashKey[Matrix]()

@@ -85,10 +85,17 @@ class Lab:
 
     @cached_property
     def image(self) -> Image:
-        """What servers boot."""
+        """What servers boot that nobody logs in to."""
+        idle = self.target.idle_image
+        return self.login_image if idle is None else self._uploaded(idle)
+
+    @cached_property
+    def login_image(self) -> Image:
+        """What servers boot whose guest is to answer."""
         image = self.target.image
-        if isinstance(image, str):
-            return self.cloud.images.get(image)
+        return self.cloud.images.get(image) if isinstance(image, str) else self._uploaded(image)
+
+    def _uploaded(self, image: Path | bytes) -> Image:
         name = self.name("image")
         if isinstance(image, Path):
             return self.shared.images.upload(name, path=image, visibility="public")
@@ -219,8 +226,10 @@ class Lab:
 
     def server(self, cloud: Cloud, **options: Any) -> Server:
         """A server, without an interface unless told otherwise; one with a key pair can be logged in to."""
-        if "key_pair" in options and "servers.create:security_group_ids" in self.capabilities:
-            options.setdefault("security_groups", [self.login_group])
+        if "key_pair" in options:
+            options.setdefault("image", self.login_image)
+            if "servers.create:security_group_ids" in self.capabilities:
+                options.setdefault("security_groups", [self.login_group])
         return cast(Server, self.make(cloud, Kind.SERVER, **options))
 
     def volume(self, cloud: Cloud, **options: Any) -> Volume:

@@ -342,7 +342,7 @@ class TestRebuild(Conformance):
         server = lab.server(cloud, networks=[lab.network], key_pair=lab.key_pair)
         with lab.shell(server) as shell:
             shell.run("echo old >marker; sync", check=True)
-        with lab.shell(cloud.servers.rebuild(server, lab.image)) as shell:
+        with lab.shell(cloud.servers.rebuild(server, lab.login_image)) as shell:
             assert shell.run("cat marker").exit_status != 0
 
     @needs("volumes.attach")

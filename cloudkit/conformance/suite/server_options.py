@@ -186,7 +186,7 @@ class TestServerOptions(Conformance):
 
     @needs("servers.create:boot_volume_id", "volumes.create:image_id", "servers.ssh")
     def test_what_its_guest_writes_is_on_the_volume(self, lab: Lab, cloud: Cloud) -> None:
-        volume = lab.volume(cloud, image=lab.image)
+        volume = lab.volume(cloud, image=lab.login_image)
         options = {"image": None, "boot_volume": volume, "networks": [lab.network], "key_pair": lab.key_pair}
         server = lab.server(cloud, **options)
         with lab.shell(server) as shell:

@@ -28,6 +28,7 @@ from types import TracebackType
 
 from command_line import tool
 from host_packages import BedError
+from namespace_init import CRASHES_LOG, libvirtd_command
 from open_vswitch import OpenVSwitch
 from processes import Process, alone_in, is_polling, start_time
 
@@ -168,9 +169,9 @@ class LibvirtBed:
         """Kill every guest's QEMU as a crash would."""
         self.kill("qemu")
 
-    def libvirtd_pid(self) -> int:
-        """The daemon's pid, as the world outside the bed sees it."""
-        return next(process.pid for process, name in self._processes() if name == "libvirtd")
+    def libvirtd_pid(self) -> int | None:
+        """The daemon's pid, as the world outside the bed sees it; None when it does not run."""
+        return next((process.pid for process, name in self._processes() if name == "libvirtd"), None)
 
     def kill(self, prefix: str) -> None:
         """Kill the programs whose names begin so and that run in the bed's PID namespace."""
@@ -180,19 +181,10 @@ class LibvirtBed:
 
     def start_libvirtd(self) -> None:
         """Start the daemon; it answers when this returns."""
-        daemon = [
-            "libvirtd",
-            "--daemon",
-            "--config",
-            f"{self.folder}/etc/libvirtd.conf",
-            "--pid-file",
-            f"{self.folder}/run/libvirtd.pid",
-        ]
+        daemon = self.inner_command(libvirtd_command(self.folder))
         # The daemon keeps what it inherits: a pipe would never reach its end.
         with (self.folder / "log/start.log").open("a") as log:
-            done = subprocess.run(
-                self.inner_command(daemon), stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=30, check=False
-            )
+            done = subprocess.run(daemon, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=30, check=False)
         if done.returncode != 0:
             raise BedError(f"libvirtd did not start:\n{self.log_tail()}")
 
@@ -221,6 +213,11 @@ class LibvirtBed:
         while (left := list(self._leftovers())) and time.monotonic() < deadline:
             time.sleep(0.05)
         return left
+
+    def crashes(self) -> list[str]:
+        """What has crashed by itself, one line each."""
+        log = self.folder / CRASHES_LOG
+        return log.read_text().splitlines() if log.exists() else []
 
     def log_tail(self, size: int = 4000) -> str:
         """Return the end of what the daemon and the namespace logged."""

@@ -1,4 +1,4 @@
-"""The first process of a bed's PID namespace: give it private folders, then adopt and reap orphans.
+"""The first process of a bed's PID namespace: give it private folders, adopt and reap orphans, revive libvirtd.
 
 Run by `bed.py` as `unshare --mount --pid --fork … python namespace_init.py FOLDER`. Prints its own pid as the
 world outside sees it once the namespace is ready. When this process is killed, the kernel kills the daemon,
@@ -11,6 +11,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 PRIVATE_FOLDERS = {
@@ -21,6 +23,10 @@ PRIVATE_FOLDERS = {
     "kept": "/var/lib/cloudkit",
     "modules": "/etc/modules-load.d",
 }
+CRASHES_LOG = "log/crashes.txt"
+CRASHES = {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV}
+RESTART_S = 0.1
+"""systemd's own RestartSec; its unit of libvirtd has Restart=on-failure."""
 
 
 def mount(*arguments: str | Path) -> None:
@@ -45,26 +51,51 @@ def prepare(folder: Path) -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
-def reap_forever() -> None:
+def libvirtd_command(folder: Path) -> list[str]:
+    """The command line of the bed's libvirtd."""
+    return [
+        "libvirtd",
+        "--daemon",
+        "--config",
+        f"{folder}/etc/libvirtd.conf",
+        "--pid-file",
+        f"{folder}/run/libvirtd.pid",
+    ]
+
+
+def reap_forever(folder: Path) -> None:
     """Collect every process that ends here: libvirt waits on each destroy until the guest is reaped."""
     while True:
         signal.sigwait({signal.SIGCHLD})
-        try:
-            while os.waitpid(-1, os.WNOHANG) != (0, 0):
-                pass
-        except ChildProcessError:
-            continue
+        with suppress(ChildProcessError):
+            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                # Its name is there until it is reaped.
+                name = Path(f"/proc/{ended.si_pid}/comm").read_text().strip()
+                os.waitpid(ended.si_pid, 0)
+                if ended.si_code != os.CLD_EXITED and ended.si_status in CRASHES:
+                    crashed(name, signal.Signals(ended.si_status), folder)
+
+
+def crashed(name: str, how: signal.Signals, folder: Path) -> None:
+    """Tell it, and do what systemd does on a host; a daemon that a test kills stays down."""
+    with (folder / CRASHES_LOG).open("a") as log:
+        log.write(f"{name} crashed by {how.name}\n")
+    if name == "libvirtd":
+        time.sleep(RESTART_S)
+        with (folder / "log/start.log").open("a") as log:
+            subprocess.Popen(libvirtd_command(folder), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
 def main() -> None:
     """Prepare the namespace, report, reap."""
     # Read while the outer proc is still mounted: the pid by which the bed's owner knows this process.
     outer_pid = os.readlink("/proc/self")
-    prepare(Path(sys.argv[1]))
+    folder = Path(sys.argv[1])
+    prepare(folder)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     print(outer_pid, flush=True)
     os.close(sys.stdout.fileno())
-    reap_forever()
+    reap_forever(folder)
 
 
 if __name__ == "__main__":

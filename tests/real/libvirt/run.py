@@ -82,7 +82,9 @@ def run_in_new_bed(runs: Sequence[Run], with_debian: bool) -> int:
                 for run in runs
             ]
         )
-        left = bed.leftovers()
+        left, crashes = bed.leftovers(), bed.crashes()
+    if crashes:
+        print("bed: it crashed, and was started again as systemd does:", *crashes, sep="\n    ", file=sys.stderr)
     if left:
         print("bed: THE TESTS LEFT BEHIND:", *left, sep="\n    ", file=sys.stderr)
     return status or int(bool(left))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from bed import PREFIX, remove_stale
+import libvirt  # type: ignore[import-untyped, unused-ignore]
+from bare_driver import until
+from bed import PREFIX, LibvirtBed, remove_stale
 
 
 def test_runs_at_the_same_time_remove_the_same_stale_beds(tmp_path: Path) -> None:
@@ -22,3 +26,19 @@ def test_runs_at_the_same_time_remove_the_same_stale_beds(tmp_path: Path) -> Non
         for removed in [runs.submit(remove_stale, tmp_path) for _ in range(4)]:
             removed.result()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_crashed_libvirtd_is_started_again() -> None:
+    with LibvirtBed.start() as bed:
+        crashed = bed.libvirtd_pid()
+        os.kill(crashed, signal.SIGSEGV)
+        until(lambda: bed.libvirtd_pid() not in (None, crashed), "libvirtd is there again")
+        until(lambda: _answers(bed), "it answers")
+        assert bed.crashes() == ["libvirtd crashed by SIGSEGV"]
+
+
+def _answers(bed: LibvirtBed) -> bool:
+    try:
+        return bed.leftovers() == []
+    except libvirt.libvirtError:
+        return False

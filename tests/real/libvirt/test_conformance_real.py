@@ -10,7 +10,7 @@ from bed import LibvirtBed
 from conformance_floor import FLOOR
 from saved_guest import connect
 
-from cloudkit.conformance import Target
+from cloudkit.conformance import IDLE_IMAGE, Target
 from cloudkit.conformance.suite import *  # noqa: F403
 from cloudkit.conformance.traffic import *  # noqa: F403
 
@@ -32,5 +32,6 @@ def target(bed: LibvirtBed) -> Target:
         name="libvirt system",
         connect=lambda: connect(bed, **ROUTED),
         image=guest_path(),
+        idle_image=IDLE_IMAGE,
         floor=FLOOR["libvirt system"],
     )

@@ -9,7 +9,7 @@ from bare_driver import guest_path
 from conformance_floor import FLOOR, NEVER
 from session_cloud import connect, left_in_pool
 
-from cloudkit.conformance import Target
+from cloudkit.conformance import IDLE_IMAGE, Target
 from cloudkit.conformance.suite import *  # noqa: F403
 
 
@@ -19,6 +19,7 @@ def conformance_target() -> Generator[Target]:
         name="libvirt session",
         connect=connect,
         image=guest_path(),
+        idle_image=IDLE_IMAGE,
         network="user",
         floor=FLOOR["libvirt session"],
         never=NEVER["libvirt session"],

@@ -134,6 +134,7 @@ def test_a_daemon_that_hangs_is_given_up_and_taken_again_when_it_goes_on(
         driver = cloud._context.driver
         driver.wait_change(Kind.SERVER, 0)
         pid = bed.libvirtd_pid()
+        assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         try:
             # Nobody asks it anything: the silence is noticed all the same, and ends the pause.
