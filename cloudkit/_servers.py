@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Unpack, cast
 
 from cloudkit import _checks as checks
@@ -18,6 +19,8 @@ NO_NETWORK = "none"
 _RUNNING = frozenset({ServerStatus.ACTIVE})
 _OFF = frozenset({ServerStatus.SHUTOFF})
 _RUNNING_OR_OFF = _RUNNING | _OFF
+_ASK_AGAIN_S = 10.0
+"""How long a guest is given to shut down before it is asked once more; Nova's shutdown_retry_interval."""
 CONSOLE_LINES = 20
 FAULT_PAUSES_S = (0.2, 0.5, 1.0)
 """Before the looks for a fault that is not there yet: Nova writes it after the status."""
@@ -112,8 +115,8 @@ class Servers(Collection[Server]):
     def stop(self, ref: Ref, *, hard: bool = False, timeout_s: float = 60.0) -> Server:
         """Power off.
 
-        The guest is asked first, and has ``timeout_s`` seconds to shut down; then the power is cut. With ``hard``
-        it is cut at once.
+        The guest is asked first, and again every 10 s, as one that boots may not hear it; it has ``timeout_s``
+        seconds to shut down, then the power is cut. With ``hard`` it is cut at once.
         """
         with Verb(self._context, "servers.stop", ref):
             soft_s = self._checked_timeout(timeout_s)
@@ -122,8 +125,8 @@ class Servers(Collection[Server]):
             if hard:
                 return self._await_status(id, _OFF)
             try:
-                return self._await_status(id, _OFF, soft_s)
-            except WaitTimeout:
+                return self._await_shutdown(id, soft_s)
+            except TimeUp:
                 self._context.log.info("servers.stop %s: the guest does not shut down, its power is cut", id)
             self._cut_power(id)
             return self._await_status(id, _OFF)
@@ -350,6 +353,25 @@ class Servers(Collection[Server]):
                 fault=str(up.trouble) if up.trouble is not None else None,
                 hint="It may not have booted yet: try again. A server that is stopped lets go at once.",
             ) from up.trouble
+
+    def _await_shutdown(self, id: str, timeout_s: float) -> Server:
+        goal, now = self._goal(_OFF), self._context.driver.now
+        asked_at = now()
+
+        def look() -> Server | None:
+            nonlocal asked_at
+            server = self._fetch(id)
+            if goal.reached(server) or goal.failed(server):
+                return server
+            if now() >= asked_at + _ASK_AGAIN_S:
+                asked_at = now()
+                # Nova says so of a guest that is shutting down, and asks it again by itself.
+                with suppress(InvalidState):
+                    self._context.call(self._part.stop, id, False)
+            return None
+
+        server = poll(self._context, Kind.SERVER, timeout_s, look)
+        return self._succeeded(server, server, goal)
 
     def _cut_power(self, id: str) -> None:
         try:

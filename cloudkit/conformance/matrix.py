@@ -62,8 +62,13 @@ class Matrix:
         self.columns.setdefault(target.name, Column(target.name, declared, target.never))
 
     def note(self, name: str, test: str, capabilities: Collection[str], passed: bool) -> None:
-        """How a test ended; a failure in its clean-up takes back that it passed."""
-        column = self.columns[name]
+        """How a test ended; a failure in its clean-up takes back that it passed.
+
+        Those of a lab that is not the plug-in's own have no column.
+        """
+        column = self.columns.get(name)
+        if column is None:
+            return
         rows = sorted(capabilities) or [BASICS]
         if passed and test not in column.failed:
             column.passed[test] = rows

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
@@ -13,6 +14,9 @@ from cloudkit.conformance.base import Conformance, needs, skip_undeclared
 from cloudkit.conformance.lab import Lab
 
 WEB = 8080
+SERVE = (
+    f"pidof httpd >/dev/null || {{ mkdir -p /tmp/web && echo page >/tmp/web/page && httpd -p {WEB} -h /tmp/web; }}"
+)
 ANSWER_S = 3
 """How long a probe waits; what is dropped never answers."""
 SMALL_MTU = 1400
@@ -36,7 +40,7 @@ class Field:
     networks: tuple[Network, Network]
     router: Router
     servers: tuple[Server, Server, Server]
-    shells: tuple[Shell, Shell, Shell]
+    shells: tuple[Shell, ...]
     guard: SecurityGroup
     soon: Callable[[Callable[[], bool]], bool]
 
@@ -86,6 +90,41 @@ def _entrance(lab: Lab, server: Server) -> tuple[str, str]:
         return shell.endpoint.host, shell.host_key
 
 
+@contextmanager
+def logged_in(lab: Lab, servers: Sequence[Server]) -> Generator[tuple[Shell, ...]]:
+    """Shells into servers, each of which serves a page from now on."""
+    with lab.closing() as shells:
+        for server in servers:
+            shells.append(lab.shell(server))
+            shells[-1].run(SERVE, check=True)
+        yield tuple(shells)
+
+
+@contextmanager
+def field_of(lab: Lab) -> Generator[Field]:
+    """A field, which is deleted at the end."""
+    with lab.cloud.scope("traffic") as cloud:
+        mtus = (None, SMALL_MTU if cloud.supports("networks.create:mtu") else None)
+        # A VLAN is like any other network: all that is asked of the first one is asked of a VLAN.
+        vlan_ids = (lab.vlan_id() if cloud.supports("networks.create:vlan_id") else None, None)
+        first, second = (
+            cloud.networks.create(lab.name("network"), cidr=lab.cidr(), mtu=mtu, vlan_id=vlan_id)
+            for mtu, vlan_id in zip(mtus, vlan_ids, strict=True)
+        )
+        for network in (first, second):
+            lab.join(cloud, network)
+        if cloud.supports("subnets.create:ipv6_mode"):
+            for network in (first, second):
+                cloud.subnets.create(lab.name("subnet"), network=network, cidr=lab.cidr6())
+        router = cloud.routers.create(lab.name("router"), external=lab.external)
+        guard = cloud.security_groups.create(lab.name("guard"))
+        options = {"key_pair": lab.key_pair.name, "security_groups": [lab.login_group, guard]}
+        begun = [lab.server(cloud, networks=[network], wait=False, **options) for network in (first, first, second)]
+        one, two, three = map(cloud.servers.wait, begun)
+        with logged_in(lab, (one, two, three)) as shells:
+            yield Field(cloud, (first, second), router, (one, two, three), shells, guard, lab.soon)
+
+
 NEEDED = ("routers", "floating_ips", "security_groups", "servers.ssh", "networks.create", "subnets.create")
 
 
@@ -94,35 +133,9 @@ class TestTraffic(Conformance):
     @pytest.fixture(scope="class")
     @classmethod
     def everything(cls, conformance_lab: Lab) -> Generator[Field]:
-        lab = conformance_lab
-        skip_undeclared(lab, *NEEDED)
-        with lab.cloud.scope("traffic") as cloud, lab.closing() as shells:
-            mtus = (None, SMALL_MTU if cloud.supports("networks.create:mtu") else None)
-            # A VLAN is like any other network: all that is asked of the first one is asked of a VLAN.
-            vlan_ids = (lab.vlan_id() if cloud.supports("networks.create:vlan_id") else None, None)
-            networks = tuple(
-                cloud.networks.create(lab.name("network"), cidr=lab.cidr(), mtu=mtu, vlan_id=vlan_id)
-                for mtu, vlan_id in zip(mtus, vlan_ids, strict=True)
-            )
-            for network in networks:
-                lab.join(cloud, network)
-            if cloud.supports("subnets.create:ipv6_mode"):
-                for network in networks:
-                    cloud.subnets.create(lab.name("subnet"), network=network, cidr=lab.cidr6())
-            router = cloud.routers.create(lab.name("router"), external=lab.external)
-            guard = cloud.security_groups.create(lab.name("guard"))
-            options = {"key_pair": lab.key_pair.name, "security_groups": [lab.login_group, guard]}
-            servers = tuple(
-                lab.server(cloud, networks=[network], wait=False, **options)
-                for network in (networks[0], networks[0], networks[1])
-            )
-            servers = tuple(cloud.servers.wait(server) for server in servers)
-            for server in servers:
-                shells.append(lab.shell(server))
-                shells[-1].run(
-                    f"mkdir /tmp/web && echo page > /tmp/web/page && httpd -p {WEB} -h /tmp/web", check=True
-                )
-            yield Field(cloud, networks, router, servers, tuple(shells), guard, lab.soon)  # type: ignore[arg-type]
+        skip_undeclared(conformance_lab, *NEEDED)
+        with field_of(conformance_lab) as field:
+            yield field
 
     @pytest.fixture
     def field(self, everything: Field) -> Generator[Field]:

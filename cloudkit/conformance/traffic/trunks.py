@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
@@ -11,7 +12,7 @@ import pytest
 from cloudkit import Cloud, Network, Port, SecurityGroup, Server, Shell
 from cloudkit.conformance.base import Conformance, needs
 from cloudkit.conformance.lab import Lab
-from cloudkit.conformance.traffic.networks import ANSWER_S, WEB
+from cloudkit.conformance.traffic.networks import ANSWER_S, WEB, logged_in
 
 RED, BLUE = 20, 30
 """VLAN ids."""
@@ -33,11 +34,13 @@ class Field:
     """
 
     cloud: Cloud
+    networks: Sequence[Network]
     trunk: Port
-    subports: tuple[Port, Port]
+    subports: tuple[Port, ...]
+    servers: tuple[Server, ...]
     guest: Shell
     other: Shell
-    others: tuple[str, str]
+    others: tuple[str, ...]
     guard: SecurityGroup
     soon: Callable[[Callable[[], bool]], bool]
 
@@ -48,41 +51,41 @@ def reaches(shell: Shell, address: str) -> bool:
     return "page" in shell.run(command, input="GET /page HTTP/1.0\r\n\r\n").stdout
 
 
+@contextmanager
+def trunk_field_of(lab: Lab) -> Generator[Field]:
+    """A field, which is deleted at the end."""
+    with lab.cloud.scope("trunk-traffic") as cloud:
+        home, red, blue = networks = [cloud.networks.create(lab.name("network"), cidr=lab.cidr()) for _ in range(3)]
+        for network in (home, red):
+            lab.join(cloud, network)
+        guard = cloud.security_groups.create(lab.name("guard"))
+        trunk = cloud.ports.create(lab.name("trunk"), network=home, security_groups=[lab.login_group])
+        subports = tuple(
+            cloud.ports.create(lab.name("subport"), network=network, security_groups=[guard])
+            for network in (red, blue)
+        )
+        for port, vlan_id in zip(subports, (RED, BLUE), strict=True):
+            trunk = cloud.ports.add_subport(trunk, port, vlan_id=vlan_id)
+        options = {"key_pair": lab.key_pair.name, "security_groups": [lab.login_group, guard], "wait": False}
+        begun = [
+            lab.server(cloud, networks=[trunk], **{**options, "security_groups": ()}),
+            lab.server(cloud, networks=[red, blue], **options),
+        ]
+        servers = tuple(map(cloud.servers.wait, begun))
+        others = tuple(_address_on(servers[1], network) for network in (red, blue))
+        with logged_in(lab, servers) as (guest, other):
+            for port, vlan_id in zip(subports, (RED, BLUE), strict=True):
+                guest.run(_use(cloud, port, vlan_id), sudo=True, check=True)
+            yield Field(cloud, networks, trunk, subports, servers, guest, other, others, guard, lab.soon)
+
+
 @needs("ports.subports", "security_groups", "servers.ssh", "networks.create", "subnets.create", "ports.create")
 class TestTrunkTraffic(Conformance):
     @pytest.fixture
     @classmethod
     def field(cls, lab: Lab) -> Generator[Field]:
-        with lab.cloud.scope("trunk-traffic") as cloud, lab.closing() as shells:
-            home, *tagged = (cloud.networks.create(lab.name("network"), cidr=lab.cidr()) for _ in range(3))
-            for network in (home, tagged[0]):
-                lab.join(cloud, network)
-            guard = cloud.security_groups.create(lab.name("guard"))
-            trunk = cloud.ports.create(lab.name("trunk"), network=home, security_groups=[lab.login_group])
-            subports = [
-                cloud.ports.create(lab.name("subport"), network=network, security_groups=[guard])
-                for network in tagged
-            ]
-            for port, vlan_id in zip(subports, (RED, BLUE), strict=True):
-                trunk = cloud.ports.add_subport(trunk, port, vlan_id=vlan_id)
-            options = {"key_pair": lab.key_pair.name, "security_groups": [lab.login_group, guard], "wait": False}
-            servers = [
-                lab.server(cloud, networks=[trunk], **{**options, "security_groups": ()}),
-                lab.server(cloud, networks=tagged, **options),
-            ]
-            servers = [cloud.servers.wait(server) for server in servers]
-            for server in servers:
-                shells.append(lab.shell(server))
-                shells[-1].run(
-                    f"mkdir /tmp/web && echo page > /tmp/web/page && httpd -p {WEB} -h /tmp/web", check=True
-                )
-            guest, other = shells
-            for port, vlan_id in zip(subports, (RED, BLUE), strict=True):
-                guest.run(_use(cloud, port, vlan_id), sudo=True, check=True)
-            addresses = [_address_on(servers[1], network) for network in tagged]
-            yield Field(
-                cloud, trunk, (subports[0], subports[1]), guest, other, (addresses[0], addresses[1]), guard, lab.soon
-            )
+        with trunk_field_of(lab) as field:
+            yield field
 
     def test_each_vlan_leads_to_its_network_and_is_filtered(self, field: Field) -> None:
         cloud, red, blue = field.cloud, *field.others

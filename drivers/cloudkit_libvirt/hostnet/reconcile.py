@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import libvirt
 
+from cloudkit.errors import CloudError
 from cloudkit_libvirt.connection import Connection
 from cloudkit_libvirt.hostnet.host import Host
 from cloudkit_libvirt.hostnet.installation import Installation
@@ -138,11 +142,16 @@ class HostNetwork:
         """Have libvirt make a network's bridge again; whether there is such a network."""
         try:
             # Libvirt does not notice that somebody has removed the bridge.
-            restart(self._connection.virt.networkLookupByName(name))
+            restart(self._connection.virt.networkLookupByName(name), partial(self._end_dnsmasq, name))
         except libvirt.libvirtError as error:
             _log.warning("the network %s cannot be started: %s", name, error.get_error_message())
             return False
         return True
+
+    def _end_dnsmasq(self, name: str) -> None:
+        # The pattern does not match itself, in the command line of a sudo or a shell.
+        with suppress(CloudError):
+            self._host.run(["pkill", "--full", rf"[d]nsmasq --conf-file=[^ ]*/{re.escape(name)}\.conf"])
 
 
 def _link(data: Mapping[str, Any]) -> Link:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import libvirt
 import pytest
 
+from cloudkit_libvirt import network_start
 from cloudkit_libvirt.network_start import restart
 
 
@@ -47,3 +48,15 @@ def test_another_client_may_have_started_it() -> None:
 def test_what_else_goes_wrong_is_told() -> None:
     with pytest.raises(libvirt.libvirtError, match="no such bridge"):
         restart(Network(refused(libvirt.VIR_ERR_INTERNAL_ERROR, "no such bridge"), 1))
+
+
+def test_a_dnsmasq_that_libvirt_has_forgotten_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_start, "_ENDING_S", 0.0)
+    text = "dnsmasq: failed to create listening socket for 10.1.0.1: Address already in use"
+    network = Network(refused(libvirt.VIR_ERR_INTERNAL_ERROR, text), 10**9)
+
+    def end() -> None:
+        network.failures = 0
+
+    restart(network, end)
+    assert network.active

@@ -11,7 +11,6 @@ collide with a test's; files and sockets live below one folder, which has the sa
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import re
@@ -30,7 +29,7 @@ from command_line import tool
 from host_packages import BedError
 from namespace_init import CRASHES_LOG, libvirtd_command
 from open_vswitch import OpenVSwitch
-from processes import Process, alone_in, is_polling, start_time
+from processes import Process, alone_in, enter_network, is_polling, start_time
 
 HERE = Path(__file__).resolve().parent
 # Not the temporary folder of the environment: stale beds must be found whatever TMPDIR says, and disks need space.
@@ -361,14 +360,6 @@ def remove_stale(parent: Path = PARENT) -> None:
             alive = Process(**owner).alive if owner else start_time(pid) is not None
             if not alive:
                 bed.stop()
-
-
-def enter_network(namespace: int) -> None:
-    """Bring the calling thread into a network namespace."""
-    # os.setns came with Python 3.12.
-    clone_newnet = 0x40000000
-    if ctypes.CDLL(None, use_errno=True).setns(namespace, clone_newnet) != 0:
-        raise OSError(ctypes.get_errno(), "setns failed")
 
 
 def _mounts_below(folder: Path) -> list[Path]:

@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 PRIVATE_FOLDERS = {
@@ -63,7 +65,7 @@ def libvirtd_command(folder: Path) -> list[str]:
     ]
 
 
-def reap_forever(folder: Path) -> None:
+def reap_forever(on_crash: Callable[[str, signal.Signals], None] | None = None) -> None:
     """Collect every process that ends here: libvirt waits on each destroy until the guest is reaped."""
     while True:
         signal.sigwait({signal.SIGCHLD})
@@ -72,11 +74,11 @@ def reap_forever(folder: Path) -> None:
                 # Its name is there until it is reaped.
                 name = Path(f"/proc/{ended.si_pid}/comm").read_text().strip()
                 os.waitpid(ended.si_pid, 0)
-                if ended.si_code != os.CLD_EXITED and ended.si_status in CRASHES:
-                    crashed(name, signal.Signals(ended.si_status), folder)
+                if on_crash is not None and ended.si_code != os.CLD_EXITED and ended.si_status in CRASHES:
+                    on_crash(name, signal.Signals(ended.si_status))
 
 
-def crashed(name: str, how: signal.Signals, folder: Path) -> None:
+def crashed(folder: Path, name: str, how: signal.Signals) -> None:
     """Tell it, and do what systemd does on a host; a daemon that a test kills stays down."""
     with (folder / CRASHES_LOG).open("a") as log:
         log.write(f"{name} crashed by {how.name}\n")
@@ -95,7 +97,7 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     print(outer_pid, flush=True)
     os.close(sys.stdout.fileno())
-    reap_forever(folder)
+    reap_forever(partial(crashed, folder))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import select
@@ -64,6 +65,14 @@ def is_polling(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return True
     return call in polling[os.uname().machine]
+
+
+def enter_network(namespace: int) -> None:
+    """Bring the calling thread into a network namespace."""
+    # os.setns came with Python 3.12.
+    clone_newnet = 0x40000000
+    if ctypes.CDLL(None, use_errno=True).setns(namespace, clone_newnet) != 0:
+        raise OSError(ctypes.get_errno(), "setns failed")
 
 
 @contextmanager

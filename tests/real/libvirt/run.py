@@ -7,8 +7,8 @@ python tests/real/libvirt/run.py --user-shell COMMAND … the same as an ordinar
 
 Tests whose files are named ``test_*_session.py`` are run in a second pytest, by an ordinary user. Without a path
 among the arguments all are run. The parts can be run at the same time, each in a bed of its own: ``suite`` is the
-conformance suite, ``session`` what the ordinary user runs, ``host`` what befalls a host (faults, kills, reboots) and
-a whole Debian, ``driver`` all the rest.
+conformance suite, ``session`` what the ordinary user runs, ``host`` what befalls a host (faults, kills) and a whole
+Debian, ``network`` what befalls its network, ``driver`` all the rest.
 
 With --debian before all else, or where CI is set, a Debian with cloud-init is built too, for the test that boots it.
 """
@@ -30,18 +30,22 @@ from host_packages import install_packages
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[2]
 TESTS = str(HERE.relative_to(REPOSITORY))
-SUITE = f"{TESTS}/test_conformance_real.py"
-SESSION = [str(path.relative_to(REPOSITORY)) for path in sorted(HERE.glob("test_*_session.py"))]
-HOST = [
-    str(path.relative_to(REPOSITORY))
-    for name in ("cloud_init", "fault*", "host_*", "story_kill")
-    for path in sorted(HERE.glob(f"test_{name}.py"))
-]
+
+
+def _tests(*names: str) -> list[str]:
+    return [str(path.relative_to(REPOSITORY)) for name in names for path in sorted(HERE.glob(f"test_{name}.py"))]
+
+
+SUITE = _tests("conformance_real")
+SESSION = _tests("*_session")
+HOST = _tests("cloud_init", "fault*", "story_kill")
+NETWORK = _tests("host_*", "remote", "traffic_again", "vlans_real")
 PARTS = {
-    "suite": [SUITE],
+    "suite": SUITE,
     "session": SESSION,
     "host": HOST,
-    "driver": [f"--ignore={path}" for path in (SUITE, *SESSION, *HOST)],
+    "network": NETWORK,
+    "driver": [f"--ignore={path}" for path in (*SUITE, *SESSION, *HOST, *NETWORK)],
 }
 NOTHING_SELECTED = 5
 """pytest's exit status where no test was collected."""
@@ -84,7 +88,7 @@ def run_in_new_bed(runs: Sequence[Run], with_debian: bool) -> int:
         )
         left, crashes = bed.leftovers(), bed.crashes()
     if crashes:
-        print("bed: it crashed, and was started again as systemd does:", *crashes, sep="\n    ", file=sys.stderr)
+        print("bed: CRASHED (libvirtd is started again, as by systemd):", *crashes, sep="\n    ", file=sys.stderr)
     if left:
         print("bed: THE TESTS LEFT BEHIND:", *left, sep="\n    ", file=sys.stderr)
     return status or int(bool(left))

@@ -120,3 +120,8 @@ def test_the_command_refuses_what_is_no_report(
 
 def test_every_capability_can_be_attempted() -> None:
     assert ATTEMPTS.keys() == CAPABILITIES
+
+
+def test_tests_of_a_lab_that_was_not_told_of_are_in_no_column(matrix: Matrix) -> None:
+    matrix.note("another", "one", {PAUSE}, passed=True)
+    assert list(matrix.columns) == ["toy"]

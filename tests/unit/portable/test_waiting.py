@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -118,12 +119,12 @@ def test_a_deletion_that_failed_is_told(cloud: Cloud, monkeypatch: pytest.Monkey
 def test_stop_asks_the_guest_first_and_then_cuts_the_power(
     cloud: Cloud, server: Server, fake_faults: Faults, fake_clock: Any
 ) -> None:
-    fake_faults.add("servers.stop", Hang())
+    fake_faults.add("servers.stop", Hang(), times=5)
     before = fake_clock.now()
     monkey_free(cloud, server)
     stopped = cloud.servers.stop(server, timeout_s=45)
     assert stopped.status is ServerStatus.SHUTOFF
-    assert fake_faults.calls["servers.stop"] == 2
+    assert fake_faults.calls["servers.stop"] == 6
     assert fake_clock.now() - before >= 45
 
 
@@ -138,6 +139,30 @@ def monkey_free(cloud: Cloud, server: Server) -> None:
             cloud.native.state.update(server.kind, id, task=None)
 
     part.stop = ignoring  # type: ignore[method-assign]
+
+
+def test_a_guest_that_did_not_hear_it_is_asked_again(cloud: Cloud, server: Server, fake_clock: Any) -> None:
+    part = cloud._context.driver.compute.servers
+    stop, asked_at = part.stop, list[float]()
+
+    def booting(id: str, hard: bool) -> None:
+        assert not hard
+        asked_at.append(fake_clock.now())
+        if len(asked_at) == 3:
+            stop(id, hard)
+
+    part.stop = booting  # type: ignore[method-assign]
+    assert cloud.servers.stop(server, timeout_s=60).status is ServerStatus.SHUTOFF
+    assert len(asked_at) == 3
+    assert all(10 <= later - earlier < 12 for earlier, later in pairwise(asked_at))
+
+
+def test_a_guest_that_is_shutting_down_is_given_its_time(
+    cloud: Cloud, server: Server, fake_faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cloud.native, "task_seconds", 25)
+    assert cloud.servers.stop(server, timeout_s=60).status is ServerStatus.SHUTOFF
+    assert fake_faults.calls["servers.stop"] == 3
 
 
 def test_a_guest_that_shuts_down_in_the_last_moment_is_no_error(cloud: Cloud, server: Server) -> None:

@@ -1,0 +1,109 @@
+"""All that the conformance suite asks of packets, once more: when the host's network was harmed, and after a reboot.
+
+The guests of the first are those that were there when it happened; those of the second are restored from their saved
+memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from bare_driver import current_bed
+from bed import LibvirtBed
+from saved_guest import connect
+from system_target import ROUTED, system_target
+
+from cloudkit.conformance.lab import Lab
+from cloudkit.conformance.traffic import TestTraffic as Traffic
+from cloudkit.conformance.traffic import TestTrunkTraffic as TrunkTraffic
+from cloudkit.conformance.traffic.networks import Field, field_of, logged_in
+from cloudkit.conformance.traffic.trunks import Field as TrunkField
+from cloudkit.conformance.traffic.trunks import trunk_field_of
+from cloudkit_libvirt.network_xml import bridge_name
+
+
+# Not the plug-in's own: the matrix counts each test once.
+@pytest.fixture(scope="module")
+def conformance_lab(tmp_path_factory: pytest.TempPathFactory) -> Generator[Lab]:
+    with system_target(current_bed()) as target, Lab(target, tmp_path_factory.mktemp("traffic")) as lab:
+        yield lab
+
+
+AnyField = Field | TrunkField
+
+
+def harm(bed: LibvirtBed, field: AnyField) -> None:
+    """All that can happen to a host that stays on, at once."""
+    bed.run(["nft", "flush", "ruleset"])
+    for network in field.networks:
+        bed.run(["ip", "link", "delete", bridge_name(network.id)])
+    bed.open_vswitch.stop()
+    bed.open_vswitch.start()
+    bed.kill_libvirtd()
+    bed.start_libvirtd()
+    reconcile(bed)
+
+
+def reboot(bed: LibvirtBed, field: AnyField) -> None:
+    """The host is switched off and on, with its guests saved to its disk."""
+    for server in field.servers:
+        field.cloud.servers.suspend(server)
+    bed.reboot()
+    reconcile(bed)
+    for server in field.servers:
+        field.cloud.servers.resume(server)
+
+
+def reconcile(bed: LibvirtBed) -> None:
+    connect(bed, **ROUTED).close()
+
+
+@contextmanager
+def field_after(event: Callable[[LibvirtBed, AnyField], None], lab: Lab) -> Generator[Field]:
+    with field_of(lab) as field:
+        event(current_bed(), field)
+        with logged_in(lab, field.servers) as shells:
+            yield replace(field, shells=shells)
+
+
+@contextmanager
+def trunk_field_after(event: Callable[[LibvirtBed, AnyField], None], lab: Lab) -> Generator[TrunkField]:
+    with trunk_field_of(lab) as field:
+        event(current_bed(), field)
+        with logged_in(lab, field.servers) as (guest, other):
+            yield replace(field, guest=guest, other=other)
+
+
+class TestAfterHarm(Traffic):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def everything(cls, conformance_lab: Lab) -> Generator[Field]:
+        with field_after(harm, conformance_lab) as field:
+            yield field
+
+
+class TestTrunkAfterHarm(TrunkTraffic):
+    @pytest.fixture
+    @classmethod
+    def field(cls, lab: Lab) -> Generator[TrunkField]:
+        with trunk_field_after(harm, lab) as field:
+            yield field
+
+
+class TestAfterReboot(Traffic):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def everything(cls, conformance_lab: Lab) -> Generator[Field]:
+        with field_after(reboot, conformance_lab) as field:
+            yield field
+
+
+class TestTrunkAfterReboot(TrunkTraffic):
+    @pytest.fixture
+    @classmethod
+    def field(cls, lab: Lab) -> Generator[TrunkField]:
+        with trunk_field_after(reboot, lab) as field:
+            yield field
