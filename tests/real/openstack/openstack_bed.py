@@ -67,7 +67,7 @@ class OpenStackBed:
         if made and guests and self.layout.guests is None:
             raise BedError(f"the bed in {self.folder} was made without guests; reset it first")
         guests = guests or (made and self.layout.guests is not None)
-        with progress("packages are installed"):
+        with progress("packages are installed"), only_one("packages"):
             for packages in PACKAGES[: 3 if guests else 1]:
                 install_packages(packages)
         with progress("virtual environments are there"):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from host_packages import BedError
 from layout import HERE
-from processes import Process
+from processes import Process, enter_network
 
 MARKER = "pod.json"
 
@@ -72,6 +72,11 @@ class Pod:
     def command(self, argv: Sequence[str | Path]) -> list[str]:
         """Return the command line that runs `argv` in the pod's network only, as a client of the bed."""
         return ["nsenter", f"--net=/proc/{self._init().pid}/ns/net", "--", *map(str, argv)]
+
+    def enter_network(self) -> None:
+        """Bring the calling thread into the pod's network, as a client of the bed."""
+        with open(f"/proc/{self._init().pid}/ns/net") as network:
+            enter_network(network.fileno())
 
     def inside(self, argv: Sequence[str | Path]) -> list[str]:
         """Return the command line that runs `argv` in all of the pod, as a part of the bed."""

@@ -60,7 +60,8 @@ def _keystone(layout: Layout) -> Sections:
         "credential": {"key_repository": layout / "etc/keystone/credential-keys"},
         # Authentication of every command would otherwise cost 0.3 s of bcrypt.
         "identity": {"password_hash_rounds": 4},
-        "cache": {"enabled": False},
+        # In this process, which is the only one; else each check of a token asks the database ten times.
+        "cache": {"enabled": True, "backend": "dogpile.cache.memory_pickle"},
     }
 
 
@@ -183,7 +184,7 @@ def _cinder(layout: Layout) -> Sections:
             "default_volume_type": "__DEFAULT__",
             "scheduler_driver_init_wait_time": 5,
             "glance_api_servers": layout.url("glance"),
-            "backup_driver": "cinder.backup.drivers.posix.PosixBackupDriver",
+            "backup_driver": "cloudkit_bed.backup.Driver",
             "backup_posix_path": layout / "data/cinder/backups",
             # Its default reads 2 GB of a volume into memory at once, and takes a second for each 0.3 GB of zeros.
             "backup_file_size": 32 << 20,
