@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from cloudkit import Cloud, Conflict, InUse, InvalidRequest, Network, Nic, NotFound, ResourceFailed, Subnet
+from cloudkit import Cloud, Conflict, InUse, InvalidRequest, Kind, Network, Nic, NotFound, ResourceFailed, Subnet
 from cloudkit.conformance.base import Conformance, needs
 from cloudkit.conformance.lab import Lab
 
@@ -89,27 +89,27 @@ class TestAddresses(Conformance):
     def test_a_taken_address_is_refused_and_nothing_is_left(self, lab: Lab, cloud: Cloud) -> None:
         nic = Nic(network_id=lab.network.id, fixed_ip=host(subnet_of(cloud, lab.network), 78))
         lab.server(cloud, networks=[nic])
-        before = lab.inventory()
+        before = lab.inventory(Kind.SERVER, Kind.PORT)
         with pytest.raises(Conflict):
             lab.server(cloud, networks=[nic])
         with pytest.raises(Conflict):
             lab.server(cloud, networks=[lab.network, nic])
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.SERVER, Kind.PORT) == before
 
     @pytest.mark.parametrize("number", [0, 255], ids=["network", "broadcast"])
     def test_an_unusable_address_is_refused(self, lab: Lab, cloud: Cloud, number: int) -> None:
         nic = Nic(network_id=lab.network.id, fixed_ip=host(subnet_of(cloud, lab.network), number))
-        before = lab.inventory()
+        before = lab.inventory(Kind.SERVER, Kind.PORT)
         with pytest.raises(InvalidRequest):
             lab.server(cloud, networks=[nic])
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.SERVER, Kind.PORT) == before
 
     @pytest.mark.parametrize("ip", ["198.51.100.7", "no address", "10.0.0.0/24", ""])
     def test_an_address_of_another_range_is_refused(self, lab: Lab, cloud: Cloud, ip: str) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.SERVER, Kind.PORT)
         with pytest.raises(InvalidRequest):
             lab.server(cloud, networks=[Nic(network_id=lab.network.id, fixed_ip=ip)])
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.SERVER, Kind.PORT) == before
 
     @pytest.mark.parametrize("nic", [Nic(), Nic(network_id=NOBODY, port_id=NOBODY)], ids=["neither", "both"])
     def test_an_interface_is_on_a_network_or_a_port(self, lab: Lab, cloud: Cloud, nic: Nic) -> None:
@@ -118,10 +118,10 @@ class TestAddresses(Conformance):
 
     def test_a_network_without_a_subnet_is_refused(self, lab: Lab, cloud: Cloud) -> None:
         network = cloud.networks.create(lab.name("network"))
-        before = lab.inventory()
+        before = lab.inventory(Kind.SERVER, Kind.PORT)
         with pytest.raises(InvalidRequest):
             lab.server(cloud, networks=[network])
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.SERVER, Kind.PORT) == before
 
     def test_the_only_network_is_taken_where_none_is_named(self, lab: Lab, other: Cloud) -> None:
         network = other.networks.create(lab.name("network"), cidr=lab.cidr())
@@ -173,11 +173,11 @@ class TestAddresses(Conformance):
     def test_a_full_subnet_has_no_room(self, lab: Lab, cloud: Cloud) -> None:
         network = cloud.networks.create(lab.name("network"), cidr=lab.cidr().replace("/24", "/30"))
         assert [address.version for address in lab.server(cloud, networks=[network]).addresses] == [4]
-        before = lab.inventory()
+        before = lab.inventory(Kind.SERVER, Kind.PORT)
         # Nova takes the request, and finds out when it builds the server.
         with pytest.raises((Conflict, ResourceFailed)):
             lab.server(cloud, networks=[network])
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.SERVER, Kind.PORT) == before
 
 
 @needs("networks.create", "subnets.create", "ports.create")
@@ -205,10 +205,10 @@ class TestPorts(Conformance):
             cloud.ports.create(lab.name("port"), network=lab.network, fixed_ips=[gateway_ip])
 
     def test_an_address_of_another_range_is_refused(self, lab: Lab, cloud: Cloud) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.SERVER, Kind.PORT)
         with pytest.raises(InvalidRequest):
             cloud.ports.create(lab.name("port"), network=lab.network, fixed_ips=["198.51.100.7"])
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.SERVER, Kind.PORT) == before
 
     def test_a_server_takes_it_with_its_address(self, lab: Lab, cloud: Cloud) -> None:
         port = cloud.ports.create(lab.name("port"), network=lab.network)
@@ -230,10 +230,10 @@ class TestPorts(Conformance):
     def test_it_serves_one_server_only(self, lab: Lab, cloud: Cloud) -> None:
         port = cloud.ports.create(lab.name("port"), network=lab.network)
         server = lab.server(cloud, networks=[port])
-        before = lab.inventory()
+        before = lab.inventory(Kind.SERVER, Kind.PORT)
         with pytest.raises(InUse):
             lab.server(cloud, networks=[port])
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.SERVER, Kind.PORT) == before
         assert cloud.ports.get(port).device_id == server.id
 
     def test_it_is_not_deleted_while_it_is_in_use(self, lab: Lab, cloud: Cloud) -> None:
@@ -262,10 +262,10 @@ class TestPorts(Conformance):
     @needs("ports.create:mac")
     def test_a_mac_is_taken_once(self, lab: Lab, cloud: Cloud) -> None:
         cloud.ports.create(lab.name("port"), network=lab.network, mac="52:54:00:c0:ff:01")
-        before = lab.inventory()
+        before = lab.inventory(Kind.SERVER, Kind.PORT)
         with pytest.raises(Conflict):
             cloud.ports.create(lab.name("port"), network=lab.network, mac="52:54:00:c0:ff:01")
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.SERVER, Kind.PORT) == before
 
     @needs("ports.create:mac")
     @pytest.mark.parametrize(

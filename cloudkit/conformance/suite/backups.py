@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cloudkit import Cloud, InvalidRequest, InvalidState, NotFound, Volume
+from cloudkit import Cloud, InvalidRequest, InvalidState, Kind, NotFound, Volume
 from cloudkit.conformance.base import Conformance, needs
 from cloudkit.conformance.lab import Lab
 
@@ -47,11 +47,11 @@ class TestBackups(Conformance):
     @pytest.mark.parametrize("what", BAD_BACKUPS)
     def test_a_bad_one_is_refused_and_nothing_is_made(self, lab: Lab, cloud: Cloud, what: str) -> None:
         arguments: dict[str, Any] = {"name": lab.name(), "volume": lab.volume(cloud), **BAD_BACKUPS[what]}
-        before = lab.inventory()
+        before = lab.inventory(Kind.BACKUP, Kind.SNAPSHOT, Kind.VOLUME)
         with pytest.raises(InvalidRequest) as raised:
             cloud.backups.create(**arguments)
         assert raised.value.operation == "backups.create"
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.BACKUP, Kind.SNAPSHOT, Kind.VOLUME) == before
 
     def test_its_metadata_are_kept(self, lab: Lab, cloud: Cloud) -> None:
         backup = cloud.backups.create(lab.name("backup"), volume=lab.volume(cloud), metadata={"a": "ä"})
@@ -65,11 +65,11 @@ class TestBackups(Conformance):
         assert [each.id for each in cloud.backups.list(volume_id=volume.id)] == [mine.id]
 
     def test_an_unknown_volume_is_not_found(self, lab: Lab) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.BACKUP, Kind.SNAPSHOT, Kind.VOLUME)
         for volume in (NOBODY, lab.name()):
             with pytest.raises(NotFound):
                 lab.cloud.backups.create(lab.name("backup"), volume=volume)
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.BACKUP, Kind.SNAPSHOT, Kind.VOLUME) == before
 
     def test_another_projects_volume_or_backup_is_not_found(self, lab: Lab, cloud: Cloud, other: Cloud) -> None:
         volume = lab.volume(cloud)
@@ -123,7 +123,7 @@ class TestBackups(Conformance):
         assert cloud.backups.get(backup).status == "available"
 
     def test_a_new_volume_belongs_to_the_scope_and_has_the_name_that_is_asked_for(self, lab: Lab) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.BACKUP, Kind.SNAPSHOT, Kind.VOLUME)
         with lab.cloud.scope("conformance") as cloud:
             name, backup = lab.name(), cloud.backups.create(lab.name("backup"), volume=lab.volume(cloud))
             restored = cloud.backups.restore(backup.name, name=name)
@@ -131,7 +131,7 @@ class TestBackups(Conformance):
             assert restored.mark is not None
             assert restored.mark.scope is not None
             assert restored.mark.scope.startswith("conformance/")
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.BACKUP, Kind.SNAPSHOT, Kind.VOLUME) == before
 
     def test_it_is_restored_over_a_volume(self, lab: Lab, cloud: Cloud) -> None:
         backup = cloud.backups.create(lab.name("backup"), volume=lab.volume(cloud))
@@ -150,13 +150,13 @@ class TestBackups(Conformance):
 
     def test_an_unknown_backup_or_volume_is_not_found(self, lab: Lab, cloud: Cloud) -> None:
         backup = cloud.backups.create(lab.name("backup"), volume=lab.volume(cloud))
-        before = lab.inventory()
+        before = lab.inventory(Kind.BACKUP, Kind.SNAPSHOT, Kind.VOLUME)
         for missing in (NOBODY, lab.name()):
             with pytest.raises(NotFound):
                 cloud.backups.restore(missing)
             with pytest.raises(NotFound):
                 cloud.backups.restore(backup, missing)
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.BACKUP, Kind.SNAPSHOT, Kind.VOLUME) == before
 
     def test_the_name_of_a_volume_that_is_there_is_not_asked_for(self, lab: Lab, cloud: Cloud) -> None:
         backup, volume = cloud.backups.create(lab.name("backup"), volume=lab.volume(cloud)), lab.volume(cloud)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cloudkit import AlreadyExists, BatchFailed, Cloud, InvalidRequest, NotFound
+from cloudkit import AlreadyExists, BatchFailed, Cloud, InvalidRequest, Kind, NotFound
 from cloudkit.conformance.base import Conformance, needs
 from cloudkit.conformance.lab import PUBLIC_KEY, Lab
 
@@ -42,7 +42,7 @@ class TestBatches(Conformance):
 
     def test_one_that_fails_takes_the_others_with_it(self, lab: Lab, cloud: Cloud) -> None:
         taken = cloud.key_pairs.create(lab.name("key"), public_key=PUBLIC_KEY)
-        before = lab.inventory()
+        before = lab.inventory(Kind.KEY_PAIR)
         with pytest.raises(BatchFailed) as raised:
             cloud.key_pairs.create_many(_keys(lab.name("key"), taken.name, lab.name("key")))
         assert isinstance(raised.value, ExceptionGroup)
@@ -50,7 +50,7 @@ class TestBatches(Conformance):
         assert position == 1
         assert isinstance(error, AlreadyExists)
         assert raised.value.created == ()
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.KEY_PAIR) == before
 
     def test_with_keep_the_others_stay(self, lab: Lab, cloud: Cloud) -> None:
         taken = cloud.key_pairs.create(lab.name("key"), public_key=PUBLIC_KEY)
@@ -62,13 +62,13 @@ class TestBatches(Conformance):
 
     def test_servers_that_cannot_be_made_leave_nothing(self, lab: Lab, cloud: Cloud) -> None:
         spec = {"image": lab.image, "flavor": lab.flavor, "networks": "none"}
-        before = lab.inventory()
+        before = lab.inventory(Kind.SERVER, Kind.PORT)
         with pytest.raises(BatchFailed) as raised:
             cloud.servers.create_many(
                 [{"name": lab.name(), **spec}, {"name": lab.name(), **spec, "flavor": lab.name("flavor")}]
             )
         assert [(position, type(error)) for position, error in raised.value.failed] == [(1, NotFound)]
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.SERVER, Kind.PORT) == before
 
     @pytest.mark.parametrize(
         "specs",
@@ -83,10 +83,10 @@ class TestBatches(Conformance):
         ids=["size missing", "name missing", "unknown", "of the batch", "text", "none"],
     )
     def test_a_spec_that_is_none_is_refused_before_any_is_made(self, lab: Lab, specs: Any) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.VOLUME)
         with pytest.raises(InvalidRequest):
             lab.cloud.volumes.create_many(specs)
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.VOLUME) == before
 
     def test_an_unknown_on_failure_is_refused(self, lab: Lab) -> None:
         with pytest.raises(InvalidRequest):

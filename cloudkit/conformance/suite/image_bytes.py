@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudkit import Cloud, InvalidRequest
+from cloudkit import Cloud, InvalidRequest, Kind
 from cloudkit.conformance import made_images as made
 from cloudkit.conformance.base import Conformance, needs
 from cloudkit.conformance.lab import Lab
@@ -53,12 +53,12 @@ def served(folder: Path) -> Generator[str]:
 class TestDangerousImages(Conformance):
     @pytest.mark.parametrize("bad", made.corpus(), ids=lambda bad: bad.name)
     def test_it_is_refused_and_nothing_is_made(self, lab: Lab, bad: made.BadImage) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.IMAGE)
         with pytest.raises(InvalidRequest, match=bad.reason) as raised:
             lab.cloud.images.upload(lab.name("image"), data=bad.content, disk_format=bad.claimed)
         assert raised.value.operation == "images.upload"
         assert raised.value.hint
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.IMAGE) == before
 
     @pytest.mark.parametrize(
         "content",
@@ -85,18 +85,18 @@ class TestChecksums(Conformance):
     @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
     @pytest.mark.parametrize("data", [io.BytesIO, Stream], ids=["known length", "stream"])
     def test_another_one_leaves_nothing(self, lab: Lab, algorithm: str, data: type[io.BytesIO]) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.IMAGE)
         checksum = f"{algorithm}:{hashlib.new(algorithm, CONTENT).hexdigest()}"
         with pytest.raises(InvalidRequest, match="was expected"):
             lab.cloud.images.upload(lab.name("image"), data=data(CONTENT[:-1] + b"\1"), checksum=checksum)
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.IMAGE) == before
 
     @pytest.mark.parametrize("checksum", ["", "sha256:", "sha256:12", "md5:" + "0" * 32, "0" * 64, 7], ids=str)
     def test_what_is_none_is_refused(self, lab: Lab, checksum: str) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.IMAGE)
         with pytest.raises(InvalidRequest, match="checksum"):
             lab.cloud.images.upload(lab.name("image"), data=CONTENT, checksum=checksum)
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.IMAGE) == before
 
 
 @needs("images.create")
@@ -119,11 +119,11 @@ class TestImageImport(Conformance):
 
     @pytest.mark.parametrize("bad", ["disk", "backing"], ids=["another checksum", "backing file"])
     def test_what_is_wrong_leaves_nothing(self, lab: Lab, tmp_path: Path, bad: str) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.IMAGE)
         backing = made.with_backing_file("/etc/passwd")
         (tmp_path / "disk").write_bytes(CONTENT)
         (tmp_path / "backing").write_bytes(backing)
         checksum = f"sha256:{hashlib.sha256(backing).hexdigest()}"
         with served(tmp_path) as url, pytest.raises(InvalidRequest):
             lab.cloud.images.import_from_url(lab.name("image"), f"{url}/{bad}", checksum=checksum)
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.IMAGE) == before

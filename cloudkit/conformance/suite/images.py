@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cloudkit import Cloud, CloudError, InUse, InvalidRequest, InvalidState, NotFound
+from cloudkit import Cloud, CloudError, InUse, InvalidRequest, InvalidState, Kind, NotFound
 from cloudkit.conformance.base import Conformance, needs
 from cloudkit.conformance.lab import Lab
 
@@ -184,17 +184,17 @@ class TestBadImages(Conformance):
         ],
     )
     def test_a_bad_one_is_refused_and_nothing_is_made(self, lab: Lab, arguments: dict[str, Any]) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.IMAGE)
         with pytest.raises(InvalidRequest) as raised:
             lab.cloud.images.upload(lab.name("image"), **arguments)
         assert raised.value.operation == "images.upload"
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.IMAGE) == before
 
     def test_a_file_that_breaks_leaves_nothing(self, lab: Lab) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.IMAGE)
         with pytest.raises(OSError, match="the disk is gone"):
             lab.cloud.images.upload(lab.name("image"), data=Broken(CONTENT))
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.IMAGE) == before
 
 
 @needs("images.create", "images.download")
@@ -313,10 +313,10 @@ class TestServerImages(Conformance):
         assert cloud.servers.get(server).status == "ACTIVE"
 
     def test_what_is_not_there_gives_none(self, lab: Lab) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.IMAGE)
         with pytest.raises(NotFound):
             lab.cloud.servers.create_image("00000000-0000-4000-8000-000000000000", lab.name("image"))
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.IMAGE) == before
 
     @needs("servers.ssh")
     def test_a_login_works_in_a_server_made_from_it(self, lab: Lab, cloud: Cloud) -> None:

@@ -197,11 +197,11 @@ class TestEveryKind(Conformance):
     def test_what_is_no_name_is_refused(self, lab: Lab, cloud: Cloud, kind: Kind) -> None:
         things, arguments = collection(cloud, kind), lab.arguments(cloud, kind)
         create = things.upload if kind is Kind.IMAGE else things.create
-        before = lab.inventory()
+        before = lab.inventory(kind)
         for name in BAD_NAMES:
             with pytest.raises(InvalidRequest):
                 create(name, **arguments)
-        assert lab.inventory() == before
+        assert lab.inventory(kind) == before
 
 
 class TestValuesOfOthers(Conformance):

@@ -143,14 +143,14 @@ class TestNetworks(Conformance):
     @needs("subnets.create")
     @pytest.mark.parametrize("what", BAD_SUBNETS)
     def test_no_network_is_left_of_a_bad_subnet(self, lab: Lab, what: str) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.NETWORK, Kind.SUBNET, Kind.PORT)
         with pytest.raises(InvalidRequest):
             lab.make(lab.cloud, Kind.NETWORK, **{"cidr": lab.cidr(), **BAD_SUBNETS[what]})
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.NETWORK, Kind.SUBNET, Kind.PORT) == before
 
     @needs("subnets.create", "subnets.create:allocation_pools")
     def test_no_network_is_left_of_a_subnet_that_the_back_end_refuses(self, lab: Lab) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.NETWORK, Kind.SUBNET, Kind.PORT)
         cidr = lab.cidr()
         addresses = ip_network(cidr)
         with pytest.raises((InvalidRequest, Conflict)):
@@ -160,7 +160,7 @@ class TestNetworks(Conformance):
                 gateway_ip=str(addresses[5]),
                 allocation_pools=[(str(addresses[2]), str(addresses[9]))],
             )
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.NETWORK, Kind.SUBNET, Kind.PORT) == before
 
     @pytest.mark.parametrize("option", [{"dns": ["192.0.2.53"]}, {"gateway_ip": None}, {"dhcp": False}], ids=str)
     def test_options_of_a_subnet_need_a_cidr(self, lab: Lab, option: dict[str, Any]) -> None:
@@ -215,10 +215,10 @@ class TestSubnets(Conformance):
     @needs("subnets.create:allocation_pools")
     @pytest.mark.parametrize("what", BAD_POOLS)
     def test_a_bad_pool_is_refused(self, lab: Lab, what: str) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.NETWORK, Kind.SUBNET, Kind.PORT)
         with pytest.raises(InvalidRequest):
             lab.cloud.networks.create(lab.name("network"), cidr="10.213.0.0/24", allocation_pools=BAD_POOLS[what])
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.NETWORK, Kind.SUBNET, Kind.PORT) == before
 
     @pytest.mark.parametrize("what", BAD_SUBNETS)
     def test_a_bad_one_is_refused(self, lab: Lab, cloud: Cloud, what: str) -> None:

@@ -14,6 +14,7 @@ from cloudkit import (
     FloatingIp,
     InUse,
     InvalidRequest,
+    Kind,
     Network,
     NotFound,
     Router,
@@ -73,34 +74,34 @@ class TestRouters(Conformance):
     def test_a_subnet_has_one_router_at_its_gateway(self, lab: Lab, cloud: Cloud) -> None:
         network = network_of(lab, cloud)
         cloud.routers.create(lab.name("router"), networks=[network])
-        before = lab.inventory()
+        before = lab.inventory(Kind.ROUTER, Kind.PORT, Kind.FLOATING_IP)
         with pytest.raises(Conflict):
             cloud.routers.create(lab.name("router"), networks=[network])
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.ROUTER, Kind.PORT, Kind.FLOATING_IP) == before
 
     def test_ranges_that_overlap_do_not_meet(self, lab: Lab, cloud: Cloud) -> None:
         cidr = lab.cidr()
         networks = [cloud.networks.create(lab.name("network"), cidr=cidr)]
-        before = lab.inventory()
+        before = lab.inventory(Kind.ROUTER, Kind.PORT, Kind.FLOATING_IP)
         # Where all networks share one table of routes, not even the second network is made.
         with cloud.scope("overlap") as mine, pytest.raises(Conflict):  # noqa: PT012
             networks.append(mine.networks.create(lab.name("network"), cidr=cidr))
             mine.routers.create(lab.name("router"), networks=networks)
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.ROUTER, Kind.PORT, Kind.FLOATING_IP) == before
 
     def test_a_network_without_a_subnet_is_refused(self, lab: Lab, cloud: Cloud) -> None:
         network = cloud.networks.create(lab.name("network"))
-        before = lab.inventory()
+        before = lab.inventory(Kind.ROUTER, Kind.PORT, Kind.FLOATING_IP)
         with pytest.raises(InvalidRequest):
             cloud.routers.create(lab.name("router"), networks=[network])
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.ROUTER, Kind.PORT, Kind.FLOATING_IP) == before
 
     def test_only_an_external_network_leads_out(self, lab: Lab, cloud: Cloud) -> None:
         network = network_of(lab, cloud)
-        before = lab.inventory()
+        before = lab.inventory(Kind.ROUTER, Kind.PORT, Kind.FLOATING_IP)
         with pytest.raises(InvalidRequest):
             cloud.routers.create(lab.name("router"), external=network)
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.ROUTER, Kind.PORT, Kind.FLOATING_IP) == before
 
     def test_what_is_not_there_is_not_found(self, lab: Lab, cloud: Cloud) -> None:
         router = cloud.routers.create(lab.name("router"))
@@ -203,17 +204,17 @@ class TestFloatingIps(Conformance):
 
     def test_without_a_way_out_it_conflicts_and_none_is_taken(self, lab: Lab, cloud: Cloud) -> None:
         server = lab.server(cloud, networks=[network_of(lab, cloud)])
-        before = lab.inventory()
+        before = lab.inventory(Kind.ROUTER, Kind.PORT, Kind.FLOATING_IP)
         with pytest.raises(Conflict):
             cloud.floating_ips.create(external=lab.external, server=server)
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.ROUTER, Kind.PORT, Kind.FLOATING_IP) == before
 
     def test_a_server_without_an_address_gets_none(self, lab: Lab, cloud: Cloud) -> None:
         server = lab.server(cloud)
-        before = lab.inventory()
+        before = lab.inventory(Kind.ROUTER, Kind.PORT, Kind.FLOATING_IP)
         with pytest.raises(InvalidRequest):
             cloud.floating_ips.create(external=lab.external, server=server)
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.ROUTER, Kind.PORT, Kind.FLOATING_IP) == before
 
     def test_a_router_that_it_needs_stays(self, lab: Lab, cloud: Cloud) -> None:
         server, router = routed(lab, cloud)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cloudkit import Cloud, CloudError, InUse, InvalidRequest, InvalidState, NotFound, ResourceFailed
+from cloudkit import Cloud, CloudError, InUse, InvalidRequest, InvalidState, Kind, NotFound, ResourceFailed
 from cloudkit.conformance.base import Conformance, needs
 from cloudkit.conformance.lab import PUBLIC_KEY, Lab
 
@@ -82,10 +82,10 @@ class TestServerOptions(Conformance):
 
     @needs("servers.create:availability_zone")
     def test_an_unknown_zone_is_refused(self, lab: Lab, cloud: Cloud) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.SERVER, Kind.PORT, Kind.VOLUME)
         with pytest.raises(InvalidRequest):
             lab.server(cloud, availability_zone=lab.name("zone"))
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.SERVER, Kind.PORT, Kind.VOLUME) == before
 
     @needs("servers.create:security_group_ids", "security_groups", "networks.create", "subnets.create")
     def test_its_ports_are_in_its_security_groups(self, lab: Lab, cloud: Cloud) -> None:
@@ -289,28 +289,28 @@ class TestBadServers(Conformance):
         if lab.cloud.supports("servers.create:security_group_ids"):
             assert lab.login_group
         arguments, expected = BAD_ARGUMENTS[what]
-        before = lab.inventory()
+        before = lab.inventory(Kind.SERVER, Kind.PORT, Kind.VOLUME)
         with pytest.raises(expected) as raised:
             lab.server(lab.cloud, **arguments)
         assert raised.value.driver == lab.cloud.driver_name
         assert raised.value.operation == "servers.create"
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.SERVER, Kind.PORT, Kind.VOLUME) == before
 
     @needs("images.create")
     def test_a_flavor_with_too_small_a_disk_is_refused(self, lab: Lab, cloud: Cloud) -> None:
         image = cloud.images.upload(lab.name(), data=bytes(4096), min_disk_gib=lab.target.disk_gib + 1)
-        before = lab.inventory()
+        before = lab.inventory(Kind.SERVER, Kind.PORT, Kind.VOLUME)
         with pytest.raises(InvalidRequest):
             lab.server(cloud, image=image)
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.SERVER, Kind.PORT, Kind.VOLUME) == before
 
     @needs("images.create")
     def test_a_flavor_with_too_little_memory_is_refused(self, lab: Lab, cloud: Cloud) -> None:
         image = cloud.images.upload(lab.name(), data=bytes(4096), min_ram_mib=lab.target.ram_mib + 1)
-        before = lab.inventory()
+        before = lab.inventory(Kind.SERVER, Kind.PORT, Kind.VOLUME)
         with pytest.raises(InvalidRequest):
             lab.server(cloud, image=image)
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.SERVER, Kind.PORT, Kind.VOLUME) == before
 
 
 @needs("servers.console_log")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cloudkit import Cloud, InUse, InvalidRequest, InvalidState, NotFound, Server, Volume
+from cloudkit import Cloud, InUse, InvalidRequest, InvalidState, Kind, NotFound, Server, Volume
 from cloudkit.cli.story import find_disk
 from cloudkit.conformance.base import Conformance, needs
 from cloudkit.conformance.lab import Lab
@@ -52,11 +52,11 @@ class TestVolumes(Conformance):
 
     @pytest.mark.parametrize("what", BAD_VOLUMES)
     def test_a_bad_one_is_refused_and_nothing_is_made(self, lab: Lab, what: str) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.VOLUME, Kind.SNAPSHOT)
         with pytest.raises(InvalidRequest) as raised:
             lab.volume(lab.cloud, **BAD_VOLUMES[what])
         assert raised.value.operation == "volumes.create"
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.VOLUME, Kind.SNAPSHOT) == before
 
     @needs("volumes.create:volume_type")
     def test_its_type_is_kept(self, lab: Lab, cloud: Cloud) -> None:
@@ -66,10 +66,10 @@ class TestVolumes(Conformance):
 
     @needs("volumes.create:volume_type")
     def test_an_unknown_type_is_refused(self, lab: Lab) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.VOLUME, Kind.SNAPSHOT)
         with pytest.raises((InvalidRequest, NotFound)):
             lab.volume(lab.cloud, volume_type=lab.name("type"))
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.VOLUME, Kind.SNAPSHOT) == before
 
     @needs("volumes.create:availability_zone")
     def test_it_is_made_in_a_zone(self, lab: Lab, cloud: Cloud) -> None:
@@ -79,10 +79,10 @@ class TestVolumes(Conformance):
 
     @needs("volumes.create:availability_zone")
     def test_an_unknown_zone_is_refused(self, lab: Lab) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.VOLUME, Kind.SNAPSHOT)
         with pytest.raises(InvalidRequest):
             lab.volume(lab.cloud, availability_zone=lab.name("zone"))
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.VOLUME, Kind.SNAPSHOT) == before
 
     @needs("volumes.create:image_id")
     def test_one_of_an_image_is_bootable(self, lab: Lab, cloud: Cloud) -> None:
@@ -105,11 +105,11 @@ class TestVolumes(Conformance):
 
     @needs("volumes.create:image_id")
     def test_an_unknown_image_is_not_found(self, lab: Lab) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.VOLUME, Kind.SNAPSHOT)
         for image in (NOBODY, lab.name("image")):
             with pytest.raises(NotFound):
                 lab.volume(lab.cloud, image=image)
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.VOLUME, Kind.SNAPSHOT) == before
 
     @needs("volumes.extend")
     def test_it_grows(self, lab: Lab, cloud: Cloud) -> None:
@@ -377,11 +377,11 @@ class TestSnapshots(Conformance):
         assert [each.id for each in cloud.snapshots.list(volume_id=volume.id)] == [mine.id]
 
     def test_an_unknown_volume_is_not_found(self, lab: Lab) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.VOLUME, Kind.SNAPSHOT)
         for volume in (NOBODY, lab.name()):
             with pytest.raises(NotFound):
                 lab.cloud.snapshots.create(lab.name("snapshot"), volume=volume)
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.VOLUME, Kind.SNAPSHOT) == before
 
     def test_a_volume_with_snapshots_is_not_deleted(self, lab: Lab, cloud: Cloud) -> None:
         volume = lab.volume(cloud)
@@ -423,11 +423,11 @@ class TestSnapshots(Conformance):
 
     @needs("volumes.create:snapshot_id")
     def test_an_unknown_one_is_not_found(self, lab: Lab) -> None:
-        before = lab.inventory()
+        before = lab.inventory(Kind.VOLUME, Kind.SNAPSHOT)
         for snapshot in (NOBODY, lab.name()):
             with pytest.raises(NotFound):
                 lab.volume(lab.cloud, snapshot=snapshot)
-        assert lab.inventory() == before
+        assert lab.inventory(Kind.VOLUME, Kind.SNAPSHOT) == before
 
     @needs("volumes.attach")
     def test_an_attached_volume_needs_force(self, lab: Lab, cloud: Cloud) -> None:
