@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from pathlib import Path
-
 import pytest
 from bed import LibvirtBed
 from saved_guest import NAME, USER, Guest
@@ -119,18 +115,13 @@ def test_an_image_of_a_resized_guest_is_whole(guest: Guest) -> None:
 
 
 @pytest.mark.parametrize("hard", [True, False])
-def test_a_server_whose_emulator_was_killed_is_stopped_and_starts_anew(guest: Guest, hard: bool) -> None:
-    cloud, id = guest.cloud, guest.server.id
-    (pid,) = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and runs(entry, id))
-    os.kill(pid, signal.SIGKILL)
+def test_a_server_whose_emulator_was_killed_is_stopped_and_starts_anew(
+    bed: LibvirtBed, guest: Guest, hard: bool
+) -> None:
+    cloud = guest.cloud
+    bed.kill_guests()
     failed = cloud.servers.wait(guest.server, "ERROR", timeout_s=30)
     assert failed.fault is not None
     stopped = cloud.servers.stop(guest.server, hard=hard)
     assert (stopped.status, stopped.fault) == ("SHUTOFF", None)
     assert cloud.servers.start(guest.server).status == "ACTIVE"
-
-
-def runs(process: Path, server_id: str) -> bool:
-    """Whether it is the emulator of a server."""
-    command = (process / "cmdline").read_bytes().split(b"\0")
-    return b"qemu" in command[0] and any(server_id.encode() in word for word in command)
