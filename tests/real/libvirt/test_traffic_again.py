@@ -99,11 +99,3 @@ class TestAfterReboot(Traffic):
     def everything(cls, conformance_lab: Lab) -> Generator[Field]:
         with field_after(reboot, conformance_lab) as field:
             yield field
-
-
-class TestTrunkAfterReboot(TrunkTraffic):
-    @pytest.fixture
-    @classmethod
-    def field(cls, lab: Lab) -> Generator[TrunkField]:
-        with trunk_field_after(reboot, lab) as field:
-            yield field
