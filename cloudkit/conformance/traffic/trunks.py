@@ -75,7 +75,7 @@ def trunk_field_of(lab: Lab) -> Generator[Field]:
         others = tuple(_address_on(servers[1], network) for network in (red, blue))
         with logged_in(lab, servers) as (guest, other):
             for port, vlan_id in zip(subports, (RED, BLUE), strict=True):
-                guest.run(_use(cloud, port, vlan_id), sudo=True, check=True)
+                guest.run(use_vlan(cloud, port, vlan_id), sudo=True, check=True)
             yield Field(cloud, networks, trunk, subports, servers, guest, other, others, guard, lab.soon)
 
 
@@ -100,7 +100,7 @@ class TestTrunkTraffic(Conformance):
         assert reaches(field.guest, red)
         # A guest that uses another VLAN for a network does not get there.
         field.guest.run("ip link set dev eth0.20 down", sudo=True, check=True)
-        field.guest.run(_use(cloud, field.subports[0], RED + 1), sudo=True, check=True)
+        field.guest.run(use_vlan(cloud, field.subports[0], RED + 1), sudo=True, check=True)
         assert not reaches(field.guest, red)
         cloud.ports.remove_subport(field.trunk, field.subports[0])
         cloud.ports.add_subport(field.trunk, field.subports[0], vlan_id=RED + 1)
@@ -108,7 +108,7 @@ class TestTrunkTraffic(Conformance):
         assert field.soon(lambda: any(reaches(field.guest, red) for _ in range(TRIES)))
 
 
-def _use(cloud: Cloud, port: Port, vlan_id: int) -> str:
+def use_vlan(cloud: Cloud, port: Port, vlan_id: int) -> str:
     """What a guest does to be in a VLAN."""
     (fixed,) = port.fixed_ips
     prefix = ip_network(cloud.subnets.get(fixed.subnet_id).cidr).prefixlen
