@@ -12,7 +12,7 @@ from cloudkit._console import Console
 from cloudkit._context import Verb
 from cloudkit._wait import TimeUp, poll
 from cloudkit.driver import ConsoleLog, InteractiveConsole, Interfaces, Samples, ServerImages
-from cloudkit.errors import CloudError, InvalidRequest, InvalidState, NotFound, ResourceFailed, WaitTimeout
+from cloudkit.errors import Busy, CloudError, InvalidRequest, InvalidState, NotFound, ResourceFailed, WaitTimeout
 from cloudkit.types import Image, ImageSpec, Kind, Nic, Port, Sample, Server, ServerSpec, ServerStatus
 
 NO_NETWORK = "none"
@@ -365,8 +365,8 @@ class Servers(Collection[Server]):
                 return server
             if now() >= asked_at + _ASK_AGAIN_S:
                 asked_at = now()
-                # Nova says so of a guest that is shutting down, and asks it again by itself.
-                with suppress(InvalidState):
+                # Nova is busy with it, and asks it again by itself; or it has shut down this moment.
+                with suppress(Busy, InvalidState):
                     self._context.call(self._part.stop, id, False)
             return None
 
