@@ -36,6 +36,7 @@ def restart(network: Any, end_forgotten: Callable[[], None] | None = None) -> No
                 raise
             if end_forgotten is not None and elapsed_s > _ENDING_S:
                 end_forgotten()
+                end_forgotten = None
             time.sleep(_POLL_S)
         else:
             return

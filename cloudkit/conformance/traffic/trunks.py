@@ -17,7 +17,7 @@ from cloudkit.conformance.traffic.networks import ANSWER_S, WEB, logged_in
 RED, BLUE = 20, 30
 """VLAN ids."""
 TRIES = 4
-USE_VLAN = """
+_USE_VLAN = """
 modprobe 8021q 2>/dev/null
 ip link add link eth0 name eth0.{vlan_id} type vlan id {vlan_id} &&
 ip link set dev eth0.{vlan_id} address {mac} &&
@@ -43,6 +43,11 @@ class Field:
     others: tuple[str, ...]
     guard: SecurityGroup
     soon: Callable[[Callable[[], bool]], bool]
+
+    def use_vlans(self) -> None:
+        """Have the guest be in both VLANs."""
+        for port, vlan_id in zip(self.subports, (RED, BLUE), strict=True):
+            self.guest.run(use_vlan(self.cloud, port, vlan_id), sudo=True, check=True)
 
 
 def reaches(shell: Shell, address: str) -> bool:
@@ -74,9 +79,9 @@ def trunk_field_of(lab: Lab) -> Generator[Field]:
         servers = tuple(map(cloud.servers.wait, begun))
         others = tuple(_address_on(servers[1], network) for network in (red, blue))
         with logged_in(lab, servers) as (guest, other):
-            for port, vlan_id in zip(subports, (RED, BLUE), strict=True):
-                guest.run(use_vlan(cloud, port, vlan_id), sudo=True, check=True)
-            yield Field(cloud, networks, trunk, subports, servers, guest, other, others, guard, lab.soon)
+            field = Field(cloud, networks, trunk, subports, servers, guest, other, others, guard, lab.soon)
+            field.use_vlans()
+            yield field
 
 
 @needs("ports.subports", "security_groups", "servers.ssh", "networks.create", "subnets.create", "ports.create")
@@ -112,7 +117,7 @@ def use_vlan(cloud: Cloud, port: Port, vlan_id: int) -> str:
     """What a guest does to be in a VLAN."""
     (fixed,) = port.fixed_ips
     prefix = ip_network(cloud.subnets.get(fixed.subnet_id).cidr).prefixlen
-    return USE_VLAN.format(vlan_id=vlan_id, mac=port.mac, ip=fixed.ip, prefix=prefix)
+    return _USE_VLAN.format(vlan_id=vlan_id, mac=port.mac, ip=fixed.ip, prefix=prefix)
 
 
 def _address_on(server: Server, network: Network) -> str:

@@ -152,6 +152,11 @@ class LibvirtBed:
         while (self._monitors() or not self._guests_wait()) and time.monotonic() < deadline:
             time.sleep(0.005)
 
+    def restart_libvirtd(self) -> None:
+        """Kill the daemon as a crash would, and start it again."""
+        self.kill_libvirtd()
+        self.start_libvirtd()
+
     def _guests_wait(self) -> bool:
         """Whether the main thread of every QEMU is in the system call in which it waits for events."""
         for process, name in self._processes():
@@ -230,8 +235,7 @@ class LibvirtBed:
         (self.folder / "run").mkdir()
         self._start_namespaces()
         _running.append(self._outer)
-        with open(f"/run/netns/{self.netns}") as network:
-            enter_network(network.fileno())
+        enter_network(f"/run/netns/{self.netns}")
         self.open_vswitch.start()
         self.start_libvirtd()
 

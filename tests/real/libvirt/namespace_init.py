@@ -71,11 +71,11 @@ def reap_forever(on_crash: Callable[[str, signal.Signals], None] | None = None) 
         signal.sigwait({signal.SIGCHLD})
         with suppress(ChildProcessError):
             while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                # Its name is there until it is reaped.
-                name = Path(f"/proc/{ended.si_pid}/comm").read_text().strip()
-                os.waitpid(ended.si_pid, 0)
                 if on_crash is not None and ended.si_code != os.CLD_EXITED and ended.si_status in CRASHES:
+                    # Its name is there until it is reaped.
+                    name = Path(f"/proc/{ended.si_pid}/comm").read_text().strip()
                     on_crash(name, signal.Signals(ended.si_status))
+                os.waitpid(ended.si_pid, 0)
 
 
 def crashed(folder: Path, name: str, how: signal.Signals) -> None:

@@ -46,6 +46,11 @@ class OpenVSwitch:
         """Kill both as a crash would."""
         self._bed.kill("ovs")
 
+    def restart(self) -> None:
+        """Kill both, and start them again."""
+        self.stop()
+        self.start()
+
     def vsctl(self, *words: str) -> str:
         """What `ovs-vsctl` prints."""
         return self._run(["ovs-vsctl", "--timeout=10", *words])

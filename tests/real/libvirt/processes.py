@@ -67,12 +67,13 @@ def is_polling(pid: int) -> bool:
     return call in polling[os.uname().machine]
 
 
-def enter_network(namespace: int) -> None:
-    """Bring the calling thread into a network namespace."""
+def enter_network(namespace: str) -> None:
+    """Bring the calling thread into the network namespace at a path."""
     # os.setns came with Python 3.12.
     clone_newnet = 0x40000000
-    if ctypes.CDLL(None, use_errno=True).setns(namespace, clone_newnet) != 0:
-        raise OSError(ctypes.get_errno(), "setns failed")
+    with open(namespace) as network:
+        if ctypes.CDLL(None, use_errno=True).setns(network.fileno(), clone_newnet) != 0:
+            raise OSError(ctypes.get_errno(), "setns failed")
 
 
 @contextmanager

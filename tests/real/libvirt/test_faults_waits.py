@@ -161,7 +161,6 @@ def test_a_stop_survives_that_the_daemon_is_killed_while_it_is_waited_for(
     monkeypatch.setattr(driver, "wait_change", wait_noted)
     stopping = in_thread(lambda: empty.servers.stop(server, timeout_s=2))
     assert waits.wait(SOON_S)
-    bed.kill_libvirtd()
-    bed.start_libvirtd()
+    bed.restart_libvirtd()
     assert stopping.result(SOON_S).status is ServerStatus.SHUTOFF
     assert empty.servers.start(server).status is ServerStatus.ACTIVE

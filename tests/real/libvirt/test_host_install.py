@@ -46,8 +46,7 @@ def installed(bed: LibvirtBed, profile: str) -> Generator[None]:
     before = files(bed)
     run(bed, "install")
     # libvirt looks for new hooks when it starts.
-    bed.kill_libvirtd()
-    bed.start_libvirtd()
+    bed.restart_libvirtd()
     yield
     run(bed, "uninstall")
     assert files(bed) == before

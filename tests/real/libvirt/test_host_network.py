@@ -53,8 +53,7 @@ def forget_the_floating_ip(bed: LibvirtBed, server: Server) -> None:
 
 
 def restart_libvirt(bed: LibvirtBed, server: Server) -> None:
-    bed.kill_libvirtd()
-    bed.start_libvirtd()
+    bed.restart_libvirtd()
 
 
 def test_what_happens_to_it_is_mended_and_what_is_not_ours_is_left_alone(bed: LibvirtBed, guarded: Guarded) -> None:

@@ -16,12 +16,13 @@ from bed import LibvirtBed
 from saved_guest import connect
 from system_target import ROUTED, system_target
 
+from cloudkit import Server, Shell
 from cloudkit.conformance.lab import Lab
 from cloudkit.conformance.traffic import TestTraffic as Traffic
 from cloudkit.conformance.traffic import TestTrunkTraffic as TrunkTraffic
 from cloudkit.conformance.traffic.networks import Field, field_of, logged_in
 from cloudkit.conformance.traffic.trunks import Field as TrunkField
-from cloudkit.conformance.traffic.trunks import trunk_field_of, use_vlan
+from cloudkit.conformance.traffic.trunks import trunk_field_of
 from cloudkit_libvirt.network_xml import bridge_name
 
 
@@ -33,6 +34,7 @@ def conformance_lab(tmp_path_factory: pytest.TempPathFactory) -> Generator[Lab]:
 
 
 AnyField = Field | TrunkField
+Event = Callable[[LibvirtBed, AnyField], None]
 
 
 def harm(bed: LibvirtBed, field: AnyField) -> None:
@@ -40,31 +42,32 @@ def harm(bed: LibvirtBed, field: AnyField) -> None:
     bed.run(["nft", "flush", "ruleset"])
     for network in field.networks:
         bed.run(["ip", "link", "delete", bridge_name(network.id)])
-    bed.open_vswitch.stop()
-    bed.open_vswitch.start()
-    bed.kill_libvirtd()
-    bed.start_libvirtd()
+    bed.open_vswitch.restart()
+    bed.restart_libvirtd()
     reconcile(bed)
 
 
 def reboot(bed: LibvirtBed, field: AnyField) -> None:
     """The host is switched off and on, with its guests saved to its disk."""
-    for server in field.servers:
-        field.cloud.servers.suspend(server)
-    bed.reboot()
-    reconcile(bed)
-    for server in field.servers:
-        field.cloud.servers.resume(server)
+    servers = field.cloud.servers
+    _reboot(bed, field, servers.suspend, servers.resume)
 
 
 def reboot_without_guests(bed: LibvirtBed, field: AnyField) -> None:
     """The host is switched off and on, and its guests with it, once their disks have what they took over at boot."""
+    servers = field.cloud.servers
+    _reboot(bed, field, servers.stop, servers.start)
+
+
+def _reboot(
+    bed: LibvirtBed, field: AnyField, down: Callable[[Server], Server], up: Callable[[Server], Server]
+) -> None:
     for server in field.servers:
-        field.cloud.servers.stop(server)
+        down(server)
     bed.reboot()
     reconcile(bed)
     for server in field.servers:
-        field.cloud.servers.start(server)
+        up(server)
 
 
 def reconcile(bed: LibvirtBed) -> None:
@@ -72,43 +75,34 @@ def reconcile(bed: LibvirtBed) -> None:
 
 
 @contextmanager
-def field_after(event: Callable[[LibvirtBed, AnyField], None], lab: Lab) -> Generator[Field]:
-    with field_of(lab) as field:
-        event(current_bed(), field)
-        with logged_in(lab, field.servers) as shells:
-            yield replace(field, shells=shells)
-
-
-@contextmanager
-def trunk_field_after(event: Callable[[LibvirtBed, AnyField], None], lab: Lab) -> Generator[TrunkField]:
-    with trunk_field_of(lab) as field:
-        event(current_bed(), field)
-        with logged_in(lab, field.servers) as (guest, other):
-            yield replace(field, guest=guest, other=other)
+def logged_in_after(event: Event, lab: Lab, field: AnyField) -> Generator[tuple[Shell, ...]]:
+    """New shells into the field's servers, as the old ones may not have survived it."""
+    event(current_bed(), field)
+    with logged_in(lab, field.servers) as shells:
+        yield shells
 
 
 class TestAfterHarm(Traffic):
+    event = harm
+
     @pytest.fixture(scope="class")
     @classmethod
     def everything(cls, conformance_lab: Lab) -> Generator[Field]:
-        with field_after(harm, conformance_lab) as field:
-            yield field
+        lab = conformance_lab
+        with field_of(lab) as field, logged_in_after(cls.event, lab, field) as shells:
+            yield replace(field, shells=shells)
+
+
+class TestAfterReboot(TestAfterHarm):
+    event = reboot
 
 
 class TestTrunkAfterHarm(TrunkTraffic):
     @pytest.fixture
     @classmethod
     def field(cls, lab: Lab) -> Generator[TrunkField]:
-        with trunk_field_after(harm, lab) as field:
-            yield field
-
-
-class TestAfterReboot(Traffic):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def everything(cls, conformance_lab: Lab) -> Generator[Field]:
-        with field_after(reboot, conformance_lab) as field:
-            yield field
+        with trunk_field_of(lab) as field, logged_in_after(harm, lab, field) as (guest, other):
+            yield replace(field, guest=guest, other=other)
 
 
 class TestTrunkAfterReboot(TrunkTraffic):
@@ -117,8 +111,7 @@ class TestTrunkAfterReboot(TrunkTraffic):
     @pytest.fixture
     @classmethod
     def field(cls, lab: Lab) -> Generator[TrunkField]:
-        with trunk_field_after(reboot_without_guests, lab) as field:
-            for port in field.subports:
-                vlan_id = next(each.vlan_id for each in field.trunk.subports if each.port_id == port.id)
-                field.guest.run(use_vlan(field.cloud, port, vlan_id), sudo=True, check=True)
+        with trunk_field_of(lab) as field, logged_in_after(reboot_without_guests, lab, field) as (guest, other):
+            field = replace(field, guest=guest, other=other)
+            field.use_vlans()
             yield field

@@ -14,7 +14,7 @@ from wire import PEER, SWITCH, on_vlan, other_host, trunk
 
 import cloudkit
 from cloudkit import CloudError, Shell
-from cloudkit.conformance.traffic.trunks import USE_VLAN
+from cloudkit.conformance.traffic.trunks import use_vlan
 from cloudkit_libvirt.network_xml import bridge_name, trunk_name, wire_name
 
 SAME, OTHER, NOBODY = "172.16.7.200", "172.16.7.201", "172.16.7.202"
@@ -62,8 +62,7 @@ def test_a_vlan_is_its_network_outside_of_the_host(bed: LibvirtBed, guarded: Gua
 
 
 def restart_open_vswitch(bed: LibvirtBed, network_id: str) -> None:
-    bed.open_vswitch.stop()
-    bed.open_vswitch.start()
+    bed.open_vswitch.restart()
 
 
 def unplug_it(bed: LibvirtBed, network_id: str) -> None:
@@ -122,8 +121,7 @@ def test_a_port_that_cannot_be_made_is_an_error_and_leaves_nothing(bed: LibvirtB
             with pytest.raises(CloudError, match="ovs-vsctl"):
                 cloud.networks.create("net", cidr="172.16.9.0/24", vlan_id=VLAN_ID)
         finally:
-            bed.open_vswitch.stop()
-            bed.open_vswitch.start()
+            bed.open_vswitch.restart()
         assert list(cloud.networks.list()) == []
         network = cloud.networks.create("net", cidr="172.16.9.0/24", vlan_id=VLAN_ID)
         assert network.subnet_ids
@@ -144,7 +142,7 @@ def test_a_trunk_is_mended_under_its_guest(bed: LibvirtBed, guarded: Guarded) ->
     cloud.floating_ips.create(external="public", server=server)
     outer, own = "172.16.8.200", subport.fixed_ips[0].ip
     with cloud.ssh(server, user=USER, key=guarded.key, timeout_s=180) as shell:
-        shell.run(USE_VLAN.format(vlan_id=30, mac=subport.mac, ip=own, prefix=24), sudo=True, check=True)
+        shell.run(use_vlan(cloud, subport, 30), sudo=True, check=True)
         for harm in (None, restart_open_vswitch, remove_the_trunks_switch):
             if harm is not None:
                 harm(bed, trunk.id)

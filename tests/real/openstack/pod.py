@@ -71,12 +71,11 @@ class Pod:
 
     def command(self, argv: Sequence[str | Path]) -> list[str]:
         """Return the command line that runs `argv` in the pod's network only, as a client of the bed."""
-        return ["nsenter", f"--net=/proc/{self._init().pid}/ns/net", "--", *map(str, argv)]
+        return ["nsenter", f"--net={self._network()}", "--", *map(str, argv)]
 
     def enter_network(self) -> None:
         """Bring the calling thread into the pod's network, as a client of the bed."""
-        with open(f"/proc/{self._init().pid}/ns/net") as network:
-            enter_network(network.fileno())
+        enter_network(self._network())
 
     def inside(self, argv: Sequence[str | Path]) -> list[str]:
         """Return the command line that runs `argv` in all of the pod, as a part of the bed."""
@@ -102,6 +101,9 @@ class Pod:
         except FileNotFoundError:
             return None
         return Process(**marker[name])
+
+    def _network(self) -> str:
+        return f"/proc/{self._init().pid}/ns/net"
 
     def _init(self) -> Process:
         init = self._process("init")

@@ -60,7 +60,7 @@ def _keystone(layout: Layout) -> Sections:
         "credential": {"key_repository": layout / "etc/keystone/credential-keys"},
         # Authentication of every command would otherwise cost 0.3 s of bcrypt.
         "identity": {"password_hash_rounds": 4},
-        # In this process, which is the only one; else each check of a token asks the database ten times.
+        # In this process, which is the only one; else the database is asked for every check of a token.
         "cache": {"enabled": True, "backend": "dogpile.cache.memory_pickle"},
     }
 

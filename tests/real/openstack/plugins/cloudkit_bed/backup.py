@@ -1,6 +1,6 @@
 """Cinder's backup driver for a folder, which knows the sums of zeros by heart.
 
-The smallest volume is a GiB, of which a test writes some bytes. To sum up the rest takes three seconds of processor.
+The smallest volume is a GiB, of which a test writes some bytes: summing up the rest was most of what the service did.
 """
 
 from __future__ import annotations
