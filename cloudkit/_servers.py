@@ -19,6 +19,8 @@ NO_NETWORK = "none"
 _RUNNING = frozenset({ServerStatus.ACTIVE})
 _OFF = frozenset({ServerStatus.SHUTOFF})
 _RUNNING_OR_OFF = _RUNNING | _OFF
+_SHELVED = frozenset({ServerStatus.SHELVED_OFFLOADED, ServerStatus.SHELVED})
+"""A cloud may leave it on its host for a while, or for good (Nova's shelved_offload_time)."""
 _ASK_AGAIN_S = 10.0
 """How long a guest is given to shut down before it is asked once more; Nova's shutdown_retry_interval."""
 CONSOLE_LINES = 20
@@ -150,6 +152,18 @@ class Servers(Collection[Server]):
     def resume(self, ref: Ref) -> Server:
         """Go on after a suspend."""
         return self._do("resume", ref, needs="servers.suspend", after=_RUNNING)
+
+    def shelve(self, ref: Ref, *, timeout_s: float | None = None) -> Server:
+        """Power off, by the guest if it does so in time, and give back what it takes of its host.
+
+        Its root disk and its addresses stay, and its volumes are kept for it. One that is paused or suspended loses
+        its memory.
+        """
+        return self._do("shelve", ref, needs="servers.shelve", after=_SHELVED, timeout_s=timeout_s)
+
+    def unshelve(self, ref: Ref, *, timeout_s: float | None = None) -> Server:
+        """Boot a shelved server again, wherever there is room for it."""
+        return self._do("unshelve", ref, needs="servers.shelve", after=_RUNNING, timeout_s=timeout_s)
 
     # ---------------------------------------------------------------- shape
 

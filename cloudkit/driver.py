@@ -337,6 +337,13 @@ class Suspend(Protocol):
     def resume(self, id: str) -> None: ...
 
 
+class Shelve(Protocol):
+    """``servers.shelve``: off, with nothing taken of the host but its disks; and back to ACTIVE."""
+
+    def shelve(self, id: str) -> None: ...
+    def unshelve(self, id: str) -> None: ...
+
+
 class Resize(Protocol):
     """``servers.resize``: another flavor, in two steps: VERIFY_RESIZE, then confirmed or reverted."""
 
@@ -584,6 +591,7 @@ GROUPS: Mapping[str, Group] = {
     "servers.ssh": Group("compute.servers", Ssh),
     "servers.pause": Group("compute.servers", Pause),
     "servers.suspend": Group("compute.servers", Suspend),
+    "servers.shelve": Group("compute.servers", Shelve),
     "servers.resize": Group("compute.servers", Resize),
     "servers.rebuild": Group("compute.servers", Rebuild),
     "servers.rescue": Group("compute.servers", Rescue),

@@ -9,6 +9,7 @@ _EVERYWHERE = frozenset(
         "ports.create",
         "servers.pause",
         "servers.suspend",
+        "servers.shelve",
         "servers.lock",
         "servers.rebuild",
         "servers.rescue",

@@ -62,6 +62,10 @@ ATTEMPTS: Mapping[str, tuple[Attempt, ...]] = {
         lambda cloud, _: cloud.servers.suspend(NOBODY),
         lambda cloud, _: cloud.servers.resume(NOBODY),
     ),
+    "servers.shelve": (
+        lambda cloud, _: cloud.servers.shelve(NOBODY),
+        lambda cloud, _: cloud.servers.unshelve(NOBODY),
+    ),
     "servers.resize": (
         lambda cloud, lab: cloud.servers.resize(NOBODY, lab.flavor),
         lambda cloud, _: cloud.servers.confirm_resize(NOBODY),

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from cloudkit_fake.state import State
 
 COMPUTE_OWNER = "compute:nova"
+KEPT_FOR = "kept_for"
+"""Among the secrets of a volume: the shelved server that it is reserved for."""
 
 
 def refresh_server(state: State, server_id: str) -> None:
@@ -31,6 +33,7 @@ def refresh_server(state: State, server_id: str) -> None:
             volume.id
             for volume in state.all(Kind.VOLUME)
             if any(attachment.server_id == server_id for attachment in volume.attachments)
+            or state.secrets.get(volume.id, {}).get(KEPT_FOR) == server_id
         ),
     )
 
@@ -88,6 +91,7 @@ def release_volume(state: State, volume: Volume, server_id: str) -> None:
     left = tuple(each for each in volume.attachments if each.server_id != server_id)
     status = VolumeStatus.IN_USE if left else VolumeStatus.AVAILABLE
     state.cancel(volume.id)
+    state.secrets.pop(volume.id, None)
     state.update(Kind.VOLUME, volume.id, attachments=left, status=status, native_status=status.value)
 
 

@@ -173,6 +173,19 @@ class Servers(Updatable[Server]):
         """SUSPENDED → ACTIVE."""
         self._go(id, (S.SUSPENDED,), "resuming", S.ACTIVE)
 
+    @request
+    def shelve(self, id: str) -> None:
+        """ACTIVE, SHUTOFF, PAUSED or SUSPENDED → SHELVED_OFFLOADED."""
+        self._go(id, (S.ACTIVE, S.SHUTOFF, S.PAUSED, S.SUSPENDED), "shelving", S.SHELVED_OFFLOADED)
+        self._volumes.reserve(self._own(id))
+        self._cloud.end_guest(id)
+
+    @request
+    def unshelve(self, id: str) -> None:
+        """SHELVED_OFFLOADED → ACTIVE."""
+        self._go(id, (S.SHELVED_OFFLOADED,), "unshelving", S.ACTIVE, self._cloud.boot_seconds)
+        self._volumes.plug_back(self._own(id))
+
     # ---------------------------------------------------------------- shape
 
     @request

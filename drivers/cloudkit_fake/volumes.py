@@ -20,7 +20,7 @@ from cloudkit.types import (
 )
 from cloudkit_fake.cloud import request
 from cloudkit_fake.collections import FakeCollection, Updatable, not_found, status_fields
-from cloudkit_fake.derived import refresh_server
+from cloudkit_fake.derived import KEPT_FOR, refresh_server
 from cloudkit_fake.images import Images
 from cloudkit_fake.zone import ZONE, check_zone
 
@@ -183,6 +183,19 @@ class Volumes(Updatable[Volume]):
         self._change(id, status=status, native_status=status.value, attachments=(attachment,))
         return attachment
 
+    def reserve(self, server: Server) -> None:
+        """Unplug the volumes of a server that leaves its host, and keep them for it, as Cinder does."""
+        for id in server.volume_ids:
+            (attachment,) = self._state.get(Kind.VOLUME, id).attachments
+            self._state.cancel(id)
+            self._state.secrets[id] = {KEPT_FOR: server.id, "device": attachment.device_hint}
+            self._change(id, **status_fields(V.RESERVED), attachments=())
+
+    def plug_back(self, server: Server) -> None:
+        """Plug in again what was kept for it."""
+        for id in server.volume_ids:
+            self.plug_in(id, server.id, self._state.secrets.pop(id)["device"])
+
     def _origin(self, spec: VolumeSpec) -> _Origin:
         if spec.image_id is not None:
             self._check_image(spec.image_id, spec.size_gib)
@@ -264,7 +277,12 @@ def require_status(volume: Volume, *statuses: VolumeStatus) -> None:
         )
 
 
-_PLUGGABLE = (ServerStatus.ACTIVE, ServerStatus.PAUSED, ServerStatus.SHUTOFF, ServerStatus.VERIFY_RESIZE)
+_PLUGGABLE = (
+    ServerStatus.ACTIVE,
+    ServerStatus.PAUSED,
+    ServerStatus.SHUTOFF,
+    ServerStatus.VERIFY_RESIZE,
+)
 """Where Nova attaches and detaches (nova.compute.api, attach_volume and detach_volume)."""
 
 

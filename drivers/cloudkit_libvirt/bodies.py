@@ -273,7 +273,10 @@ class PortBody(Body):
 
 
 class Step(StrEnum):
-    """What a server is in the middle of, or waits in; all but RESIZED and RESCUED may be what a crash has left."""
+    """What a server is in the middle of, or waits in.
+
+    It waits in RESIZED, RESCUED and SHELVED; all others may be what a crash has left.
+    """
 
     RESIZING = "resizing"
     RESIZED = "resized"
@@ -282,6 +285,9 @@ class Step(StrEnum):
     RESCUING = "rescuing"
     RESCUED = "rescued"
     UNRESCUING = "unrescuing"
+    SHELVING = "shelving"
+    SHELVED = "shelved"
+    UNSHELVING = "unshelving"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

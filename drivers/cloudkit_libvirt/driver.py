@@ -56,6 +56,7 @@ _EVERYWHERE = frozenset(
     {
         "servers.pause",
         "servers.suspend",
+        "servers.shelve",
         "servers.resize",
         "servers.rebuild",
         "servers.rescue",

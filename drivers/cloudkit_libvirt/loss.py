@@ -43,6 +43,8 @@ _DONE: Mapping[str, type[CloudError]] = {
             "unpause",
             "suspend",
             "resume",
+            "shelve",
+            "unshelve",
             "resize",
             "confirm_resize",
             "revert_resize",

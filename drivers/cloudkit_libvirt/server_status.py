@@ -16,8 +16,12 @@ _OF_STEP: Mapping[Step, ServerStatus] = {
     Step.REBUILDING: ServerStatus.REBUILD,
     Step.RESCUED: ServerStatus.RESCUE,
     Step.UNRESCUING: ServerStatus.RESCUE,
+    Step.SHELVED: ServerStatus.SHELVED_OFFLOADED,
+    Step.UNSHELVING: ServerStatus.SHELVED_OFFLOADED,
 }
-WAITING_STEPS = frozenset({Step.RESIZED, Step.RESCUED})
+OFF_HOST = frozenset({Step.SHELVED, Step.UNSHELVING})
+"""Steps in which a server's volumes are kept for it and plugged in nowhere, as Cinder shows them."""
+WAITING_STEPS = frozenset({Step.RESIZED, Step.RESCUED, Step.SHELVED})
 """Steps that end when somebody says so; in all others somebody is at work, or has died."""
 
 

@@ -15,12 +15,13 @@ from cloudkit_libvirt.rebuild import Rebuilding
 from cloudkit_libvirt.rescue import Rescuing
 from cloudkit_libvirt.resize import Resizing
 from cloudkit_libvirt.server_base import refuse_locked
+from cloudkit_libvirt.shelve import Shelving
 from cloudkit_libvirt.undo import undoing
 
 S = ServerStatus
 
 
-class Servers(Resizing, Rebuilding, Rescuing):
+class Servers(Resizing, Rebuilding, Rescuing, Shelving):
     """Virtual machines."""
 
     def create(self, spec: ServerSpec) -> Server:

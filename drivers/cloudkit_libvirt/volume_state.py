@@ -7,10 +7,11 @@ from typing import NoReturn
 
 from cloudkit.errors import InvalidState
 from cloudkit.types import VolumeStatus
-from cloudkit_libvirt.bodies import BackupBody, Phase, Plug, PlugPhase, VolumeBody
+from cloudkit_libvirt.bodies import BackupBody, Phase, Plug, PlugPhase, ServerBody, VolumeBody
 from cloudkit_libvirt.context import Context
 from cloudkit_libvirt.plugs import live_plug
 from cloudkit_libvirt.records import Record, View
+from cloudkit_libvirt.server_status import OFF_HOST
 
 _PHASES = {
     Phase.CREATING: VolumeStatus.CREATING,
@@ -26,6 +27,7 @@ _HINTS = {
     VolumeStatus.IN_USE: "Detach it first.",
     VolumeStatus.BACKING_UP: "Wait for the backup; where whoever took it has died, delete the backup.",
     VolumeStatus.EXTENDING: "Wait for it; where whoever began it has died, extend it to the same size again.",
+    VolumeStatus.RESERVED: "Unshelve the server that has it.",
     VolumeStatus.RESTORING_BACKUP: "Wait for the restore; where whoever began it has died, begin it again.",
 }
 
@@ -56,6 +58,8 @@ def state_of(context: Context, record: Record[VolumeBody], view: View, busy: fro
     if body.growing_gib is not None:
         return VolumeState(VolumeStatus.EXTENDING, "extending", plug)
     if plug is not None:
+        if view.get(ServerBody, plug.server_id).body.step in OFF_HOST:
+            return VolumeState(VolumeStatus.RESERVED, "reserved for a shelved server")
         return VolumeState(_PLUGGED[plug.phase], plug.phase.value, plug)
     return VolumeState(VolumeStatus.AVAILABLE, body.phase.value)
 

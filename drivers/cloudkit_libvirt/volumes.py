@@ -64,6 +64,8 @@ class Volumes(RecordCollection[VolumeBody, Volume]):
             volume = view.get(VolumeBody, id)
             name = volume.body.name
             if plug := live_plug(self._context, view, volume):
+                if state_of(self._context, volume, view, frozenset()).status is VolumeStatus.RESERVED:
+                    refuse_state(volume, VolumeStatus.RESERVED, "cannot be deleted")
                 raise InUse(
                     f"the volume {name!r} is attached to the server {plug.server_id}",
                     driver="libvirt",

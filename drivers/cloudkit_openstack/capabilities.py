@@ -51,6 +51,7 @@ CAPABILITIES = frozenset(
         "servers.rescue",
         "servers.resize",
         "servers.security_groups",
+        "servers.shelve",
         "servers.ssh",
         "servers.suspend",
         "servers.update",

@@ -59,7 +59,8 @@ _TEXTS: tuple[tuple[str, type[CloudError]], ...] = (
     (r"while it is in task_state|is being (?:processed|used) by another", Busy),
     (
         r"while it is in vm_state|is locked|status must be|must be in|must be available|must use the force flag"
-        r"|is protected|is already attached to|root device volume",
+        r"|is protected|is already attached to|root device volume"
+        r"|^Instance \S+ is not ready",
         InvalidState,
     ),
     (r"already exists|already been|duplicate", AlreadyExists),

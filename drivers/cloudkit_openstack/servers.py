@@ -169,6 +169,14 @@ class Servers(RestCollection[Server]):
         """SUSPENDED → ACTIVE."""
         self._act(id, "resume")
 
+    def shelve(self, id: str) -> None:
+        """ACTIVE, SHUTOFF, PAUSED or SUSPENDED → SHELVED, and SHELVED_OFFLOADED when the cloud offloads it."""
+        self._act(id, "shelve")
+
+    def unshelve(self, id: str) -> None:
+        """SHELVED or SHELVED_OFFLOADED → ACTIVE."""
+        self._act(id, "unshelve")
+
     # ---------------------------------------------------------------- shape
 
     def resize(self, id: str, flavor_id: str) -> None:
@@ -290,6 +298,17 @@ class Servers(RestCollection[Server]):
         server = self._own(id)
         if server is not None and server.locked:
             raise InvalidState(f"the server {server.name!r} is locked", driver=DRIVER, resource=server)
+
+    def refuse_offloaded(self, id: str) -> None:
+        """Raise InvalidState for a locked server, and for one that is on no host.
+
+        Nova would take a disk for the latter and Cinder keep it as reserved, which is what it is for a moment on its
+        way into any server, so that nobody could tell when it is done.
+        """
+        server = self._own(id) or self.get(id)
+        if server.locked or server.status is ServerStatus.SHELVED_OFFLOADED:
+            state = "locked" if server.locked else server.status
+            raise InvalidState(f"the server {server.name!r} is {state}", driver=DRIVER, resource=server)
 
     def _act(
         self, id: str, verb: str, arguments: Any = None, version: str | None = None, even_locked: bool = False

@@ -157,7 +157,7 @@ class Volumes(CinderCollection[Volume]):
     def attach(self, id: str, server_id: str) -> Attachment:
         """Plug it in."""
         self._own(id)
-        self._servers.refuse_locked(server_id)
+        self._servers.refuse_offloaded(server_id)
         request = {"volumeAttachment": {"volumeId": id}}
         body: Body = self._context.compute.post(_attachments(server_id), request, ATTACHING)["volumeAttachment"]
         return Attachment(
@@ -171,7 +171,7 @@ class Volumes(CinderCollection[Volume]):
     def detach(self, id: str, server_id: str) -> None:
         """Unplug it."""
         self._own(id)
-        self._servers.refuse_locked(server_id)
+        self._servers.refuse_offloaded(server_id)
         try:
             self._context.compute.delete(_attachments(server_id, id), ATTACHING)
         except NotFound as error:

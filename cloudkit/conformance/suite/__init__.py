@@ -34,6 +34,7 @@ from cloudkit.conformance.suite.server_life import (
     TestSuspend,
 )
 from cloudkit.conformance.suite.server_options import TestBadServers, TestConsole, TestServerOptions, TestServerUpdate
+from cloudkit.conformance.suite.server_shelving import TestShelve
 from cloudkit.conformance.suite.server_watching import TestInteractiveConsole, TestSamples
 from cloudkit.conformance.suite.ssh import TestKeyFiles, TestSsh
 from cloudkit.conformance.suite.trunks import TestTrunks
@@ -93,6 +94,7 @@ __all__ = [
     "TestServerOptions",
     "TestServerUpdate",
     "TestSeveralSubnets",
+    "TestShelve",
     "TestSnapshots",
     "TestSsh",
     "TestSubnets",

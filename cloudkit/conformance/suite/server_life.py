@@ -124,6 +124,8 @@ class TestServerLife(Conformance):
             pytest.param("unpause", marks=needs("servers.pause")),
             pytest.param("suspend", marks=needs("servers.suspend")),
             pytest.param("resume", marks=needs("servers.suspend")),
+            pytest.param("shelve", marks=needs("servers.shelve")),
+            pytest.param("unshelve", marks=needs("servers.shelve")),
             pytest.param("confirm_resize", marks=needs("servers.resize")),
             pytest.param("revert_resize", marks=needs("servers.resize")),
             pytest.param("rescue", marks=needs("servers.rescue")),
@@ -418,7 +420,7 @@ class TestLock(Conformance):
         for verb in refused:
             with pytest.raises(InvalidState):
                 verb(server)
-        for name in ("pause", "suspend", "rescue"):
+        for name in ("pause", "suspend", "shelve", "rescue"):
             if cloud.supports(f"servers.{name}"):
                 with pytest.raises(InvalidState):
                     getattr(cloud.servers, name)(server)

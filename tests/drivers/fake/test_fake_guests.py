@@ -161,6 +161,7 @@ END: dict[str, Callable[[Cloud, Server], object]] = {
     "stop": lambda cloud, server: cloud.servers.stop(server),
     "hard reboot": lambda cloud, server: cloud.servers.reboot(server, hard=True),
     "suspend": lambda cloud, server: cloud.servers.suspend(server),
+    "shelve": lambda cloud, server: cloud.servers.shelve(server),
     "rescue": lambda cloud, server: cloud.servers.rescue(server),
     "rebuild": lambda cloud, server: cloud.servers.rebuild(server, server.image_id),
     "delete": lambda cloud, server: cloud.servers.delete(server),

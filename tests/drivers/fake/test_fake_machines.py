@@ -20,6 +20,7 @@ SETTLED_SERVERS = {
     ServerStatus.PAUSED,
     ServerStatus.SUSPENDED,
     ServerStatus.RESCUE,
+    ServerStatus.SHELVED_OFFLOADED,
     ServerStatus.VERIFY_RESIZE,
     ServerStatus.ERROR,
 }
@@ -28,7 +29,7 @@ LONG = 1000.0
 SERVER_VERBS = st.sampled_from(
     [
         *((verb, ()) for verb in ("start", "pause", "unpause", "suspend", "resume", "unrescue", "lock", "unlock")),
-        *((verb, ()) for verb in ("confirm_resize", "revert_resize")),
+        *((verb, ()) for verb in ("confirm_resize", "revert_resize", "shelve", "unshelve")),
         *((verb, (hard,)) for verb in ("stop", "reboot") for hard in (True, False)),
         *(("resize", (flavor_id,)) for flavor_id in ("1", "2", "no-such")),
         ("rebuild", ("image",)),

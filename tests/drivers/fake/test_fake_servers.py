@@ -31,6 +31,8 @@ def test_power_verbs_lead_where_they_say(cloud: Cloud, server: Server) -> None:
     assert servers.suspend(server).status == "SUSPENDED"
     assert servers.resume(server).status == "ACTIVE"
     assert servers.reboot(server, hard=True).status == "ACTIVE"
+    assert servers.shelve(server).status == "SHELVED_OFFLOADED"
+    assert servers.unshelve(server).status == "ACTIVE"
     assert servers.rescue(server).status == "RESCUE"
     assert servers.unrescue(server).status == "ACTIVE"
     assert servers.stop(server, hard=True).status == "SHUTOFF"

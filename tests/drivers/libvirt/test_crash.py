@@ -276,6 +276,11 @@ class Reshaped:
         self.servers.unrescue(self.id)
         self.wanted = ServerStatus.ACTIVE
 
+    def shelve(self) -> None:
+        self.servers.shelve(self.id)
+        self.servers.unshelve(self.id)
+        self.wanted = ServerStatus.ACTIVE
+
     def take_up(self) -> None:
         """What the next client does, told by the status alone."""
         server = self.servers.get(self.id)
@@ -285,6 +290,8 @@ class Reshaped:
             self.servers.rebuild(self.id, self.image.id)
         elif server.status is ServerStatus.RESCUE or server.task == "rescuing":
             self.servers.unrescue(self.id)
+        elif server.status is ServerStatus.SHELVED_OFFLOADED or server.task == "shelving":
+            self.servers.unshelve(self.id)
 
     def check(self) -> None:
         server = self.servers.get(self.id)
@@ -304,7 +311,7 @@ class Reshaped:
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
-@pytest.mark.parametrize("verb", ["resize", "revert", "rebuild", "rescue"])
+@pytest.mark.parametrize("verb", ["resize", "revert", "rebuild", "rescue", "shelve"])
 def test_killed_while_reshaping(
     driver: Any, left: Callable[[], list[str]], killer: Killer, verb: str, running: bool
 ) -> None:

@@ -100,7 +100,11 @@ def _start_nova_workers(layout: Layout) -> None:
     # Nova loads no driver but of its own package.
     sys.modules["nova.virt.bed"] = cloudkit_bed.compute
     # Long calls (a resize) come over a second topic.
-    service.Service.create(binary="nova-compute", topic="compute", topic_alt=rpcapi.RPC_TOPIC_ALT).start()
+    compute = service.Service.create(binary="nova-compute", topic="compute", topic_alt=rpcapi.RPC_TOPIC_ALT)
+    compute.start()
+    # Nova does so after five seconds only; until then a scheduler that knows the host from before takes it for down.
+    compute.service_ref.report_count += 1
+    compute.service_ref.save()
     host_mapping.discover_hosts(context.get_admin_context())
 
 

@@ -194,6 +194,12 @@ FAULTS = {
         instead(lambda _: None),
         suite.TestAttach.test_a_suspended_server_neither_takes_it_nor_gives_it_back,
     ),
+    "a shelved server loses its disks": fault(
+        Volumes, "plug_back", instead(lambda self, server: None), suite.TestShelve.test_its_volume_is_kept_for_it
+    ),
+    "a shelved server's disk is free": fault(
+        Volumes, "reserve", instead(lambda self, server: None), suite.TestShelve.test_its_volume_is_kept_for_it
+    ),
     "a clone is not bootable": fault(
         Volumes,
         "_origin",

@@ -191,6 +191,8 @@ def test_the_verbs_lead_to_their_statuses(cloud: Cloud, server: Server) -> None:
     assert servers.unpause("web").status is ServerStatus.ACTIVE
     assert servers.suspend(server).status is ServerStatus.SUSPENDED
     assert servers.resume(server.id).status is ServerStatus.ACTIVE
+    assert servers.shelve(server).status is ServerStatus.SHELVED_OFFLOADED
+    assert servers.unshelve(server).status is ServerStatus.ACTIVE
     assert servers.stop(server).status is ServerStatus.SHUTOFF
     assert servers.start(server).status is ServerStatus.ACTIVE
     assert servers.reboot(server).status is ServerStatus.ACTIVE
