@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import libvirt
 import pytest
 from specs import (
     flavor_spec,
@@ -128,6 +129,22 @@ class TestServers:
         driver.network.networks.delete(network.id)
         driver.compute.flavors.delete(server.flavor_id)
         assert left() == []
+
+    def test_a_libvirt_that_ends_the_guest_and_says_that_there_was_none_has_stopped_it(
+        self, driver: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As one does that was started again a moment ago, and takes its guests over still."""
+        server = make_server(driver)
+        destroy = libvirt.virDomain.destroy
+
+        def spurious(domain: Any) -> Any:
+            destroy(domain)
+            return destroy(domain)
+
+        monkeypatch.setattr(libvirt.virDomain, "destroy", spurious)
+        driver.compute.servers.stop(server.id, hard=True)
+        assert driver.compute.servers.get(server.id).status is ServerStatus.SHUTOFF
+        driver.compute.servers.delete(server.id)
 
     @pytest.mark.parametrize(
         ("verb", "arguments"),
