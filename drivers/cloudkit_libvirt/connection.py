@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +30,9 @@ from cloudkit_libvirt.xml_tree import node, parse, to_text
 _log = logging.getLogger("cloudkit.libvirt")
 
 _RETRY_S = 0.1
+_TAKING_OVER_S = 10.0
+"""How long a libvirt that is back may still look which guests are there; of those that are not it sends no event."""
+_TAKING_OVER_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class Connection:
         self._session: _Session | None = None
         self._attempt: Attempt[_Session] | None = None
         self._lost_at: float | None = None
+        self._back_at = -math.inf
         self._closed = False
 
     @property
@@ -141,9 +146,14 @@ class Connection:
     def wait_change(self, kind: Kind, timeout_s: float) -> None:
         """Return when something of the kind may have changed, or after ``timeout_s``.
 
-        While libvirt is away there are no events: then this returns soon, for the next look to try it again.
+        While libvirt is away there are no events: then this returns soon, for the next look to try it again. Nor are
+        there all when it has just come back.
         """
-        self.changes.wait(kind, timeout_s if self.is_alive else min(timeout_s, _RETRY_S))
+        if not self.is_alive:
+            timeout_s = min(timeout_s, _RETRY_S)
+        elif time.monotonic() < self._back_at + _TAKING_OVER_S:
+            timeout_s = min(timeout_s, _TAKING_OVER_LOOK_S)
+        self.changes.wait(kind, timeout_s)
 
     def _alive(self) -> _Session:
         while True:
@@ -167,7 +177,8 @@ class Connection:
                     self._lost_at = time.monotonic()
                     dead.close()
                 self._session = self._open_in_time()
-                self._lost_at = None
+                if self._lost_at is not None:
+                    self._lost_at, self._back_at = None, time.monotonic()
                 # Nobody told of what happened meanwhile.
                 self.changes.note(Kind)
             return self._session

@@ -260,6 +260,12 @@ def test_a_wait_looks_again_soon_while_libvirt_is_away_and_at_once_when_it_is_ba
     before = connection.changes._counts[Kind.SERVER]
     _ = connection.virt
     assert connection.changes._counts[Kind.SERVER] > before
+    # Of a guest that was lost while libvirt was away no event is sent.
+    connection.wait_change(Kind.SERVER, 60)
+    assert waited[2:] == [connection_module._TAKING_OVER_LOOK_S]
+    monkeypatch.setattr(connection_module, "_TAKING_OVER_S", 0.0)
+    connection.wait_change(Kind.SERVER, 60)
+    assert waited[3:] == [60]
 
 
 def test_a_daemon_that_accepts_and_says_nothing_is_told_and_taken_when_it_speaks(
