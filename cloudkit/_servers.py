@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Unpack, cast
 
 from cloudkit import _checks as checks
 from cloudkit._collection import Collection, Creation, Ref
 from cloudkit._console import Console
 from cloudkit._context import Verb
-from cloudkit._wait import TimeUp, poll
+from cloudkit._wait import Goal, TimeUp, poll
 from cloudkit.driver import ConsoleLog, InteractiveConsole, Interfaces, Samples, ServerImages
 from cloudkit.errors import Busy, CloudError, InvalidRequest, InvalidState, NotFound, ResourceFailed, WaitTimeout
 from cloudkit.types import Image, ImageSpec, Kind, Nic, Port, Sample, Server, ServerSpec, ServerStatus
@@ -345,7 +346,23 @@ class Servers(Collection[Server]):
             return self._await_status(id, after, limit_s)
 
     def _await_status(self, id: str, statuses: frozenset[str] | None, timeout_s: float | None = None) -> Server:
-        return self._await_one(self._fetch(id), self._goal(statuses), timeout_s, seen=True)
+        return self._await_one(self._fetch(id), self._verb_goal(statuses), timeout_s, seen=True)
+
+    def _verb_goal(self, statuses: frozenset[str] | None) -> Goal:
+        """The goal of a verb, which is missed also where its task has ended with the server in another status.
+
+        So Nova tells that it found no host for another size: the server is what it was before, and has no fault.
+        """
+        goal, began = self._goal(statuses), False
+
+        def missed(server: Server) -> bool:
+            nonlocal began
+            if server.task is not None:
+                began = True
+                return False
+            return began or goal.failed(server)
+
+        return replace(goal, failed=missed)
 
     def _await_unplugged(self, id: str, port_id: str, timeout_s: float) -> None:
         """Wait until neither the port nor the server shows that it is plugged in: Nova learns it after Neutron."""
@@ -441,6 +458,12 @@ class Servers(Collection[Server]):
         return tuple(dict.fromkeys(groups.ref_id(ref) for ref in refs))
 
     def _failure(self, value: Server) -> ResourceFailed:
+        if value.status not in self._broken:
+            return ResourceFailed(
+                f"the cloud gave it up: the server {value.name!r} is {value.status} again",
+                resource=value,
+                hint="Most often no host has room for it. The server's events tell more, to an administrator all.",
+            )
         try:
             for pause_s in FAULT_PAUSES_S:
                 if value.fault is not None:

@@ -210,6 +210,16 @@ def test_no_valid_host(demo: Cloud, tell: Callable[[str], None]) -> None:
     tell("ResourceFailed: No valid host")
 
 
+def test_no_host_for_another_size(demo: Cloud, tell: Callable[[str], None]) -> None:
+    with cloudkit.connect("bed-admin") as admin, admin.scope("faults") as mine:
+        flavor = mine.flavors.create("faults-huge", vcpus=1, ram_mib=64, disk_gib=1 << 24)
+        server = server_of(demo)
+        with pytest.raises(cloudkit.ResourceFailed, match="is ACTIVE again"):
+            demo.servers.resize(server, flavor, timeout_s=60)
+        assert demo.servers.get(server).flavor_id == server.flavor_id
+    tell("ResourceFailed: is ACTIVE again")
+
+
 def test_volume_in_error(demo: Cloud, tell: Callable[[str], None]) -> None:
     volume = demo.volumes.create("faults", size_gib=1)
     with cloudkit.connect("bed-admin") as admin:

@@ -206,6 +206,24 @@ def test_the_verbs_lead_to_their_statuses(cloud: Cloud, server: Server) -> None:
     assert servers.rebuild(server, "blank").status is ServerStatus.ACTIVE
 
 
+def test_a_verb_that_the_cloud_gives_up_is_told_when_it_does(
+    cloud: Cloud, server: Server, monkeypatch: pytest.MonkeyPatch, fake_clock: Any
+) -> None:
+    """As Nova does that finds no host for the new size: it accepts, and the server is what it was."""
+
+    def give_up(id: str, _flavor_id: str) -> None:
+        with cloud.native as state:
+            state.update(server.kind, id, task="resize_prep", status=ServerStatus.RESIZE)
+            cloud.native.later(server.kind, id, 3.0, task=None, status=ServerStatus.ACTIVE)
+
+    monkeypatch.setattr(cloud._context.driver.compute.servers, "resize", give_up)
+    before = fake_clock.now()
+    with pytest.raises(ResourceFailed, match="gave it up: the server 'web' is ACTIVE again") as raised:
+        cloud.servers.resize(server, "m1.small")
+    assert raised.value.operation == "servers.resize"
+    assert fake_clock.now() - before < 5
+
+
 def test_resize_confirms_itself_unless_told_not_to(cloud: Cloud, server: Server) -> None:
     bigger = cloud.servers.resize(server, "m1.small")
     assert (bigger.status, bigger.flavor_id) == (ServerStatus.ACTIVE, "2")
