@@ -11,11 +11,17 @@ import libvirt
 
 from cloudkit_libvirt.errors import code_of
 from cloudkit_libvirt.events import ensure_event_loop
+from cloudkit_libvirt.ssh_transport import is_openssh
 
 KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_COUNT = 3
 """A daemon that hangs is given up when it has not answered so many questions, one each KEEPALIVE_INTERVAL_S."""
 OPEN_TIMEOUT_S = 30.0
+
+_LOST_REASON = "Broken pipe"
+"""All that libvirt says where ssh has ended before it was spoken to; what ssh said of the reason is not read then."""
+_TRIES = 4
+"""The reason is lost once in sixty times (measured)."""
 
 T = TypeVar("T")
 
@@ -42,13 +48,23 @@ class Attempt(Future[T]):
 def opened(uri: str) -> libvirt.virConnect:
     """A connection that ends when its daemon does not answer any longer."""
     ensure_event_loop()
-    virt = libvirt.open(uri)
+    virt = _opened(uri)
     try:
         optional(lambda: virt.setKeepAlive(KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT))
     except BaseException:
         virt.close()
         raise
     return virt
+
+
+def _opened(uri: str) -> libvirt.virConnect:
+    for _ in range(_TRIES - 1):
+        try:
+            return libvirt.open(uri)
+        except libvirt.libvirtError as error:
+            if not is_openssh(uri) or _LOST_REASON not in str(error):
+                raise
+    return libvirt.open(uri)
 
 
 def optional(call: Callable[[], Any]) -> Any:

@@ -108,11 +108,14 @@ class ServerVerbs(RecordCollection[ServerBody, Server]):
     # -- power
 
     def _boot(self, id: str, domain: libvirt.virDomain) -> None:
-        """Power on; the guest has had its chance to take the host key over."""
-        if domain.hasManagedSaveImage():
+        """Power on."""
+        was = self._context.domains.state(domain)
+        if was.saved:
             # Else libvirt would go on from the saved memory.
             domain.managedSaveRemove()
-        self._wipe_secret(id)
+        # A guest that was cut off may have taken the host key over, and not written it to its disk.
+        elif (was.state, was.reason) == (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN):
+            self._wipe_secret(id)
         domain.create()
         self._context.set_resumed(domain, True)
 

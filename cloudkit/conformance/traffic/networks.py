@@ -71,7 +71,8 @@ class Field:
             has_address = f"ip -6 addr show dev eth0 | grep -v tentative | grep -q ' {self.addresses6[number]}/'"
             has_way = "ip -6 route | grep -q '^default'"
             tries = f"for try in $(seq {ADVERT_S}); do {has_address} && {has_way} && exit 0; sleep 1; done"
-            self.shells[number].run(f"{tries}; ip -6 addr; ip -6 route; exit 1", check=True, timeout_s=2 * ADVERT_S)
+            command = f"{tries}; (ip -6 addr; ip -6 route) >&2; exit 1"
+            self.shells[number].run(command, check=True, timeout_s=2 * ADVERT_S)
 
     def reaches(self, number: int, address: str) -> bool:
         """Whether a server gets the page of the one at an address."""

@@ -51,7 +51,7 @@ from cloudkit.types import (
     VolumeStatus,
 )
 from cloudkit_libvirt.blobs import BlobExists, MemoryBlobs
-from cloudkit_libvirt.bodies import Plug, PlugPhase, VolumeBody
+from cloudkit_libvirt.bodies import Plug, PlugPhase, ServerBody, VolumeBody
 from cloudkit_libvirt.plugging import PluggableVolumes
 from cloudkit_libvirt.pool import Pool
 from cloudkit_libvirt.xml_tree import parse
@@ -114,9 +114,15 @@ class TestServers:
         with pytest.raises(InvalidState):
             servers.start(server.id)
         memory_was_used: list[bool] = []
-        boot = servers._wipe_secret
-        servers._wipe_secret = lambda id: memory_was_used.append(has_saved_memory(driver, id)) or boot(id)
-        servers.reboot(server.id, hard=True)
+        create = libvirt.virDomain.create
+
+        def noting(domain: Any) -> Any:
+            memory_was_used.append(has_saved_memory(driver, server.id))
+            return create(domain)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(libvirt.virDomain, "create", noting)
+            servers.reboot(server.id, hard=True)
         assert servers.get(server.id).status is ServerStatus.ACTIVE
         assert memory_was_used == [False]
 
@@ -129,6 +135,22 @@ class TestServers:
         driver.network.networks.delete(network.id)
         driver.compute.flavors.delete(server.flavor_id)
         assert left() == []
+
+    def test_the_host_key_stays_on_the_seed_until_the_guest_has_shut_down_by_itself(self, driver: Any) -> None:
+        servers, server = driver.compute.servers, make_server(driver)
+
+        def is_on_the_seed() -> bool:
+            (record,) = driver._context.records.view().all(ServerBody)
+            return record.body.secret_extent is not None
+
+        servers.stop(server.id, hard=True)
+        servers.start(server.id)
+        assert is_on_the_seed()
+        servers.stop(server.id, hard=False)
+        assert is_on_the_seed()
+        servers.start(server.id)
+        assert not is_on_the_seed()
+        servers.delete(server.id)
 
     def test_a_libvirt_that_ends_the_guest_and_says_that_there_was_none_has_stopped_it(
         self, driver: Any, monkeypatch: pytest.MonkeyPatch

@@ -291,3 +291,28 @@ def test_a_daemon_that_accepts_and_says_nothing_is_told_and_taken_when_it_speaks
     assert connection.virt.isAlive()
     # The attempt that hung was not made a second time.
     assert len(attempts) == 1
+
+
+class Ended(libvirt.libvirtError):
+    """libvirt's error where ssh has ended; the text is all that tells why."""
+
+    def __init__(self, text: str) -> None:
+        Exception.__init__(self, text)
+
+
+@pytest.mark.parametrize(("uri", "tries"), [("qemu+ssh://host/system", 2), ("qemu:///system", 1)])
+def test_what_ssh_said_of_its_end_is_told_though_libvirt_has_not_read_it(
+    monkeypatch: pytest.MonkeyPatch, uri: str, tries: int
+) -> None:
+    texts = iter(["Cannot write data: Broken pipe", "Cannot recv data: Host key verification failed."])
+    told: list[str] = []
+
+    def ending(_uri: str) -> Any:
+        told.append(next(texts))
+        raise Ended(told[-1])
+
+    monkeypatch.setattr(libvirt, "open", ending)
+    with pytest.raises(Ended) as raised:
+        opening.opened(uri)
+    assert str(raised.value) == told[-1]
+    assert len(told) == tries

@@ -17,6 +17,8 @@ ROOT_LABEL = "debianroot"
 INCLUDED = (
     "linux-image-cloud-amd64",
     "systemd-sysv",
+    # logind, which hears the power button, needs it.
+    "dbus",
     "udev",
     "cloud-init",
     "openssh-server",

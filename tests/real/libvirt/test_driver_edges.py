@@ -12,7 +12,7 @@ import pytest
 from bare_driver import open_driver
 from bed import LibvirtBed
 from conftest import Guest
-from saved_guest import USER, connect, deleting_all
+from saved_guest import NAME, USER, connect, deleting_all
 
 from cloudkit import Cloud
 from cloudkit.errors import InvalidState, QuotaExceeded
@@ -65,6 +65,16 @@ def test_a_suspended_server_keeps_its_disks_and_a_hard_reboot_forgets_its_memory
     with cloud.ssh(server, user=USER, key=guest.key_path) as shell:
         assert shell.run("cat /proc/sys/kernel/random/boot_id", check=True).stdout != boot
         assert "1 GiB" in shell.run("fdisk -l /dev/vdb", check=True).stdout
+
+
+def test_a_guest_that_is_cut_off_before_it_wrote_its_disk_keeps_its_host_key(guest: Guest) -> None:
+    cloud = guest.cloud
+    server = cloud.servers.create("fresh", image=NAME, flavor=NAME, key_pair=NAME)
+    for _ in range(2):
+        cloud.ssh(server, user=USER, key=guest.key_path).close()
+        cloud.servers.stop(server, hard=True)
+        server = cloud.servers.start(server)
+    cloud.ssh(server, user=USER, key=guest.key_path).close()
 
 
 def test_all_can_be_deleted_where_there_is_no_room_for_anything(bed: LibvirtBed) -> None:
