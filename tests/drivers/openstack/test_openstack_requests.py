@@ -295,6 +295,9 @@ def test_a_cloud_of_train_gets_what_is_needed(connect: Callable[[], Any], rest: 
     nobody = "00000000-0000-4000-8000-000000000000"
     cloud.servers.create("web", image=nobody, flavor=nobody, networks="none", tags=["blue"], wait=False)
     assert rest.requests[-1].headers["OpenStack-API-Version"] == "compute 2.52"
+    rest.answer("POST", f"{NOVA}/v2.1/servers/{SERVER}/action", {"adminPass": "secret"})
+    cloud._context.driver.compute.servers.rescue(SERVER, None)
+    assert rest.requests[-1].headers["OpenStack-API-Version"] == "compute 2.79"
 
 
 def test_a_log_line_a_request_and_no_secret(

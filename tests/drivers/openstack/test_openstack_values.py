@@ -71,6 +71,21 @@ def test_a_recorded_body_is_a_value(cloud: cloudkit.Cloud, rest: Cloud, kind: Ki
         assert value.mark.scope.startswith("recording/e65e29b6-e241-4b47-9b9e-c25cdf69f217/")
 
 
+@pytest.mark.parametrize("kind", PATHS, ids=lambda kind: kind.value)
+def test_a_cloud_of_train_is_asked_as_one_of_today(connect: Callable[[], Any], rest: Cloud, kind: Kind) -> None:
+    """A microversion has the same answers in every release, so that what was recorded is what Train says, too."""
+    rest.newest_compute, rest.newest_volume = "2.79", "3.59"
+    cloud = connect()
+    shown(cloud, rest, kind)
+    wanted = getattr(cloud._context.driver._context.collections[kind], "version", None)
+    if kind in (Kind.VOLUME, Kind.SNAPSHOT, Kind.BACKUP):
+        version = f"volume {wanted}"
+    else:
+        version = f"compute {wanted}" if "nova" in PATHS[kind][0] else None
+    (asked,) = [request for request in rest.requests if str(request.url).startswith(f"{PATHS[kind][0]}/")]
+    assert asked.headers.get("OpenStack-API-Version") == version
+
+
 def test_a_server(cloud: cloudkit.Cloud, rest: Cloud) -> None:
     server = shown(cloud, rest, Kind.SERVER)
     assert (server.name, server.status, server.native_status, server.task) == ("web", "ACTIVE", "ACTIVE", None)
