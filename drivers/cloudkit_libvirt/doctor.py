@@ -14,7 +14,7 @@ import libvirt  # pyright: ignore[reportMissingTypeStubs]
 
 from cloudkit._schema import SchemaError, from_data
 from cloudkit.driver import OpenRequest
-from cloudkit.errors import ConfigError
+from cloudkit.errors import CloudError, ConfigError
 from cloudkit.host import Check, Level, Need
 from cloudkit.host.report import Detail
 from cloudkit_libvirt import bodies, errors, routing_bodies
@@ -64,7 +64,7 @@ def _of_uri(uri: str, request: OpenRequest) -> Iterator[Check]:
     except TimeoutError:
         yield _no_connection(uri, f"{_shown(uri)} accepts a connection and does not answer", _HANGS_HINT)
         return
-    except libvirt.libvirtError as error:
+    except (libvirt.libvirtError, CloudError) as error:
         refused = errors.translate(error, lambda: None)
         yield _no_connection(uri, f"{_shown(uri)}: {refused.message} ({refused.fault})", refused.hint)
         return

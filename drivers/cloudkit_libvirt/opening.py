@@ -11,17 +11,16 @@ import libvirt
 
 from cloudkit_libvirt.errors import code_of
 from cloudkit_libvirt.events import ensure_event_loop
-from cloudkit_libvirt.ssh_transport import is_openssh
+from cloudkit_libvirt.ssh_transport import asked, is_openssh
 
 KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_COUNT = 3
 """A daemon that hangs is given up when it has not answered so many questions, one each KEEPALIVE_INTERVAL_S."""
 OPEN_TIMEOUT_S = 30.0
 
-_LOST_REASON = "Broken pipe"
-"""All that libvirt says where ssh has ended before it was spoken to; what ssh said of the reason is not read then."""
-_TRIES = 4
-"""The reason is lost once in sixty times (measured)."""
+_NO_REASON = ("Broken pipe", "Value too large")
+"""All that libvirt says where ssh has ended before it was spoken to (once in sixty times, measured), and where ssh
+has said more than 1024 bytes: so it does of a changed host key, if the path of known_hosts is long."""
 
 T = TypeVar("T")
 
@@ -46,7 +45,12 @@ class Attempt(Future[T]):
 
 
 def opened(uri: str) -> libvirt.virConnect:
-    """A connection that ends when its daemon does not answer any longer."""
+    """A connection that ends when its daemon does not answer any longer.
+
+    Raises:
+        libvirt.libvirtError: it cannot be opened.
+        HostKeyChanged, HostKeyUnknown, Unauthenticated: that is how ssh ended, and libvirt does not say it.
+    """
     ensure_event_loop()
     virt = _opened(uri)
     try:
@@ -58,13 +62,14 @@ def opened(uri: str) -> libvirt.virConnect:
 
 
 def _opened(uri: str) -> libvirt.virConnect:
-    for _ in range(_TRIES - 1):
-        try:
-            return libvirt.open(uri)
-        except libvirt.libvirtError as error:
-            if not is_openssh(uri) or _LOST_REASON not in str(error):
-                raise
-    return libvirt.open(uri)
+    try:
+        return libvirt.open(uri)
+    except libvirt.libvirtError as error:
+        if is_openssh(uri) and any(words in str(error) for words in _NO_REASON):
+            refusal = asked(uri)
+            if refusal is not None:
+                raise refusal from error
+        raise
 
 
 def optional(call: Callable[[], Any]) -> Any:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -124,6 +126,22 @@ def ssh_arguments(uri: str) -> list[str]:
     if query.get("no_verify", "0") != "0":
         argv += ["-o", "StrictHostKeyChecking=no"]
     return [*argv, "--", parts.hostname or ""]
+
+
+def asked(uri: str) -> CloudError | None:
+    """What ``failure_of`` makes of a login of our own in libvirt's place; None if it succeeds or takes too long."""
+    with suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(
+            [*ssh_arguments(uri), "true"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=2 * CONNECT_TIMEOUT_S,
+            check=False,
+        )
+        return failure_of(" ".join(done.stderr.split())) if done.returncode else None
+    return None
 
 
 def failure_of(text: str) -> CloudError | None:

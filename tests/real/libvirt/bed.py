@@ -124,18 +124,6 @@ class LibvirtBed:
             raise BedError(f"{' '.join(map(str, argv))} failed with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
 
-    def variables(self) -> dict[str, str]:
-        """Return what the environment of the bed's tests has besides."""
-        return {
-            **self.open_vswitch.environment,
-            "CLOUDKIT_TEST_LIBVIRT_URI": self.uri,
-            "CLOUDKIT_TEST_BED": str(self.folder),
-        }
-
-    def enter_network(self) -> None:
-        """Have this thread be in the bed's network."""
-        enter_network(f"/run/netns/{self.netns}")
-
     def command(self, argv: Sequence[str | Path]) -> list[str]:
         """Return the command line that runs `argv` inside the bed's network namespace."""
         return ["nsenter", f"--net=/run/netns/{self.netns}", "--", *map(str, argv)]
@@ -247,7 +235,7 @@ class LibvirtBed:
         (self.folder / "run").mkdir()
         self._start_namespaces()
         _running.append(self._outer)
-        self.enter_network()
+        enter_network(f"/run/netns/{self.netns}")
         self.open_vswitch.start()
         self.start_libvirtd()
 

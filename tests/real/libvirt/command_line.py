@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -24,10 +23,6 @@ PYTEST = [
     "--durations=15",
     *("-o", f"faulthandler_timeout={HANGS_AFTER_S}", "-o", "faulthandler_exit_on_timeout=true"),
 ]
-
-
-_BEDS = "CLOUDKIT_TEST_BEDS"
-"""The folders of the beds, where there are several."""
 
 
 class Terminated(BaseException):
@@ -65,19 +60,6 @@ def run_to_its_end(command: Sequence[str], environment: Mapping[str, str]) -> in
     finally:
         process.kill()
         process.wait()
-
-
-def run_on_each(folders: Sequence[Path], command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a pytest that has a process for each of the beds, which asks for its own by ``own_bed``."""
-    parallel = [f"--numprocesses={len(folders)}", "--dist=loadscope"]
-    return run_to_its_end([*command, *parallel], {**environment, _BEDS: json.dumps([*map(str, folders)])})
-
-
-def own_bed(worker: Mapping[str, str] | None) -> Path | None:
-    """The folder of a process' own bed, by what pytest-xdist has told the process; None where there is but one."""
-    if worker is None or _BEDS not in os.environ:
-        return None
-    return Path(json.loads(os.environ[_BEDS])[int(worker["workerid"].removeprefix("gw"))])
 
 
 def exit_status(work: Callable[[], int]) -> int:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from bare_driver import current_bed, guest_path, open_driver
 from bed import HERE, LibvirtBed
-from command_line import own_bed
 from guarded_server import Guarded, guarded_server
 from saved_guest import NAME, Guest, SavedGuest, connect, deleting_all
 
@@ -30,14 +29,6 @@ EXTERNAL_CIDR = "172.24.4.0/24"
 collect_ignore = [
     path.name for path in HERE.glob("test_*.py") if path.name.endswith("_session.py") is (os.geteuid() == 0)
 ]
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Of several beds, each process of pytest-xdist has its own."""
-    if folder := own_bed(getattr(config, "workerinput", None)):
-        bed = LibvirtBed.attach(folder)
-        bed.enter_network()
-        os.environ.update(bed.variables())
 
 
 _told: set[str] = set()

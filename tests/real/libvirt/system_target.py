@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
-from bare_driver import guest_path
+from bare_driver import current_bed, guest_path
 from bed import LibvirtBed
 from conformance_floor import FLOOR
 from saved_guest import connect
 
 from cloudkit.conformance import IDLE_IMAGE, Target
+from cloudkit.conformance.lab import Lab
 
 ROUTED = {"host_network": "on", "external_cidr": ""}
 """The external network is made by the target, as the bed must be left empty."""
+
+
+@contextmanager
+def system_lab(folder: Path) -> Generator[Lab]:
+    """A lab of its own on the current bed: what is asked there does not count in the conformance matrix."""
+    with system_target(current_bed()) as target, Lab(target, folder) as lab:
+        yield lab
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import pytest
 from bare_driver import current_bed
 from bed import LibvirtBed
 from saved_guest import connect
-from system_target import ROUTED, system_target
+from system_target import ROUTED, system_lab
 
 from cloudkit import Server, Shell
 from cloudkit.conformance.lab import Lab
@@ -29,7 +29,7 @@ from cloudkit_libvirt.network_xml import bridge_name
 # Not the plug-in's own: the matrix counts each test once.
 @pytest.fixture(scope="module")
 def conformance_lab(tmp_path_factory: pytest.TempPathFactory) -> Generator[Lab]:
-    with system_target(current_bed()) as target, Lab(target, tmp_path_factory.mktemp("traffic")) as lab:
+    with system_lab(tmp_path_factory.mktemp("traffic")) as lab:
         yield lab
 
 

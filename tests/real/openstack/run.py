@@ -9,6 +9,7 @@ each has a process of pytest for itself: what is public, or of all projects, is 
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "libvirt"))
-from command_line import command_of, exit_status, progress, run_on_each
+from command_line import command_of, exit_status, progress, run_to_its_end
 from openstack_bed import OpenStackBed, run_client
 from processes import alone_in, start_time
 
@@ -26,6 +27,8 @@ REPOSITORY = HERE.parents[2]
 # Not the temporary folder of the environment: stale beds must be found whatever TMPDIR says, and disks need space.
 PARENT = Path("/var/tmp")
 PREFIX = "cloudkit-openstack-"
+BEDS = "CLOUDKIT_TEST_BEDS"
+"""The folders of the beds, for conftest.py."""
 
 
 def run_in_new_beds(command: Sequence[str], guests: bool, count: int) -> int:
@@ -39,16 +42,20 @@ def run_in_new_beds(command: Sequence[str], guests: bool, count: int) -> int:
                 started.result()
             for bed in beds:
                 print(f"bed: OpenStack runs in {bed.folder}", file=sys.stderr)
-            if count == 1:
-                return run_client(beds[0], command)
-            status = run_on_each([bed.folder for bed in beds], command, os.environ)
-            for bed in beds:
-                bed.check()
-            return status
+            return run_client(beds[0], command) if count == 1 else _run_on_each(beds, command)
         finally:
             with progress("removed"):
                 for bed in beds:
                     bed.reset()
+
+
+def _run_on_each(beds: Sequence[OpenStackBed], command: Sequence[str]) -> int:
+    folders = json.dumps([str(bed.folder) for bed in beds])
+    parallel = [f"--numprocesses={len(beds)}", "--dist=loadscope"]
+    status = run_to_its_end([*command, *parallel], {**os.environ, BEDS: folders})
+    for bed in beds:
+        bed.check()
+    return status
 
 
 def remove_stale(parent: Path = PARENT) -> None:
