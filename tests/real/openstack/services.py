@@ -54,9 +54,9 @@ def _mariadb(layout: Layout) -> Sequence[str | Path]:
         "--collation-server=utf8mb4_general_ci",
         "--innodb-buffer-pool-size=192M",
         "--innodb-log-file-size=64M",
-        # What a bed knows may be lost with the machine, not with a killed process.
+        # What a bed knows may be lost with the machine, not with a killed process; of such a one the kernel may have
+        # written half a page, so that InnoDB's doublewrite stays on.
         "--innodb-flush-log-at-trx-commit=2",
-        "--innodb-doublewrite=0",
         "--innodb-flush-method=nosync",
         "--skip-log-bin",
         "--innodb-lock-wait-timeout=20",

@@ -81,14 +81,20 @@ def server_of(cloud: Cloud, **options: Any) -> Any:
 @contextmanager
 def down(bed: OpenStackBed, service: str, seconds: float) -> Generator[None]:
     """A service is killed now, and started again after some seconds."""
+
+    def start_again() -> None:
+        time.sleep(seconds)
+        bed.control("start")
+
     bed.control("kill", service)
-    back = threading.Timer(seconds, bed.control, ["start"])
-    back.start()
-    try:
-        yield
-    finally:
-        back.join()
-        bed.check()
+    with ThreadPoolExecutor(1) as thread:
+        back = thread.submit(start_again)
+        try:
+            yield
+        finally:
+            # What the bed says of a service that does not start is told.
+            back.result()
+            bed.check()
 
 
 @pytest.fixture
