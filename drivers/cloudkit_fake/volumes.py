@@ -277,12 +277,7 @@ def require_status(volume: Volume, *statuses: VolumeStatus) -> None:
         )
 
 
-_PLUGGABLE = (
-    ServerStatus.ACTIVE,
-    ServerStatus.PAUSED,
-    ServerStatus.SHUTOFF,
-    ServerStatus.VERIFY_RESIZE,
-)
+_PLUGGABLE = (ServerStatus.ACTIVE, ServerStatus.PAUSED, ServerStatus.SHUTOFF, ServerStatus.VERIFY_RESIZE)
 """Where Nova attaches and detaches (nova.compute.api, attach_volume and detach_volume)."""
 
 

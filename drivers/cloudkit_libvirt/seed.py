@@ -4,9 +4,8 @@ Its label is NoCloud's, which real cloud-init prefers; what looks for the files 
 cloud-init told to use ConfigDrive) finds them too. The SSH host key that cloudkit makes goes into the vendor data,
 so that the user's own user-data stays as it is, whatever form it has: cloud-init merges the two, and the user's
 wins. The private half exists there only, and is wiped when the server is started again after it has shut down by
-itself. The seed itself must stay:
-cloud-init looks for its instance-id on every boot, and where it finds none it takes the guest for a new instance
-and makes new host keys.
+itself. The seed itself must stay: cloud-init looks for its instance-id on every boot, and where it finds none it
+takes the guest for a new instance and makes new host keys.
 """
 
 from __future__ import annotations

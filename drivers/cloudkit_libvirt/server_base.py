@@ -138,6 +138,7 @@ class ServerVerbs(RecordCollection[ServerBody, Server]):
 
     def _cut_power(self, domain: libvirt.virDomain) -> None:
         """Cut the power, as far as it is on, and forget saved memory."""
+        # A libvirt that was started again a moment ago ends the guest, and says then that there was none.
         with gone_or_off():
             if domain.isActive():
                 domain.destroy()

@@ -11,7 +11,6 @@ import libvirt
 from cloudkit.errors import InvalidState
 from cloudkit.types import Server, ServerSpec, ServerStatus
 from cloudkit_libvirt.bodies import ServerBody, now_text
-from cloudkit_libvirt.domains import gone_or_off
 from cloudkit_libvirt.rebuild import Rebuilding
 from cloudkit_libvirt.rescue import Rescuing
 from cloudkit_libvirt.resize import Resizing
@@ -126,9 +125,7 @@ class Servers(Resizing, Rebuilding, Rescuing, Shelving):
         if not domain.isActive():
             # It is off by a crash, which libvirt shows until the next start.
             domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
-        # A libvirt that was started again a moment ago ends the guest, and says then that there was none.
-        with gone_or_off():
-            domain.destroy()
+        self._cut_power(domain)
 
     def _set_locked(self, id: str, locked: bool) -> None:
         self._own(id)

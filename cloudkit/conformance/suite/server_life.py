@@ -58,7 +58,7 @@ class TestServerLife(Conformance):
         server = lab.server(cloud)
         assert cloud.servers.stop(server, timeout_s=0).status == "SHUTOFF"
 
-    def test_a_stopped_server_cannot_be_stopped(self, lab: Lab, cloud: Cloud) -> None:
+    def test_a_stopped_server_cannot_bestopped(self, lab: Lab, cloud: Cloud) -> None:
         server = cloud.servers.stop(lab.server(cloud), hard=True)
         with pytest.raises(InvalidState):
             cloud.servers.stop(server)
@@ -93,9 +93,6 @@ class TestServerLife(Conformance):
         assert cloud.servers.get(server).status == "SHUTOFF"
 
     def test_it_stays_the_same_server(self, lab: Lab, cloud: Cloud) -> None:
-        def lasting(server: Server) -> tuple[object, ...]:
-            return server.id, server.name, server.created_at, server.addresses, server.image_id, server.flavor_id
-
         server = lab.server(cloud)
         assert lasting(cloud.servers.stop(server, hard=True)) == lasting(server)
         assert lasting(cloud.servers.start(server)) == lasting(server)
@@ -151,7 +148,7 @@ class TestPause(Conformance):
         assert cloud.servers.get(server).status == "PAUSED"
         assert cloud.servers.unpause(server).status == "ACTIVE"
 
-    def test_a_paused_server_cannot_be_paused_started_or_stopped(self, lab: Lab, cloud: Cloud) -> None:
+    def test_a_paused_server_cannot_be_paused_started_orstopped(self, lab: Lab, cloud: Cloud) -> None:
         server = cloud.servers.pause(lab.server(cloud))
         for verb in (cloud.servers.pause, cloud.servers.start, cloud.servers.stop, cloud.servers.reboot):
             with pytest.raises(InvalidState):
@@ -199,7 +196,7 @@ class TestSuspend(Conformance):
         assert cloud.servers.get(server).status == "SUSPENDED"
         assert cloud.servers.resume(server).status == "ACTIVE"
 
-    def test_a_suspended_server_cannot_be_suspended_started_or_stopped(self, lab: Lab, cloud: Cloud) -> None:
+    def test_a_suspended_server_cannot_be_suspended_started_orstopped(self, lab: Lab, cloud: Cloud) -> None:
         server = cloud.servers.suspend(lab.server(cloud))
         for verb in (cloud.servers.suspend, cloud.servers.start, cloud.servers.stop, cloud.servers.reboot):
             with pytest.raises(InvalidState):
@@ -237,7 +234,7 @@ class TestResize(Conformance):
         assert cloud.servers.resize(server, _larger(lab, cloud)).addresses == server.addresses
 
     def test_it_waits_to_be_confirmed(self, lab: Lab, cloud: Cloud) -> None:
-        server, larger = _stopped(lab, cloud), _larger(lab, cloud)
+        server, larger = stopped(lab, cloud), _larger(lab, cloud)
         assert cloud.servers.resize(server, larger, confirm=False).status == "VERIFY_RESIZE"
         confirmed = cloud.servers.confirm_resize(server)
         assert (confirmed.status, confirmed.flavor_id) == ("SHUTOFF", larger.id)
@@ -248,8 +245,8 @@ class TestResize(Conformance):
         reverted = cloud.servers.revert_resize(server)
         assert (reverted.status, reverted.flavor_id) == ("ACTIVE", lab.flavor.id)
 
-    def test_a_stopped_server_stays_stopped(self, lab: Lab, cloud: Cloud) -> None:
-        server, larger = _stopped(lab, cloud), _larger(lab, cloud)
+    def test_a_stopped_server_staysstopped(self, lab: Lab, cloud: Cloud) -> None:
+        server, larger = stopped(lab, cloud), _larger(lab, cloud)
         assert cloud.servers.resize(server, larger).status == "SHUTOFF"
 
     def test_a_smaller_disk_is_refused(self, lab: Lab, cloud: Cloud) -> None:
@@ -260,7 +257,7 @@ class TestResize(Conformance):
         assert cloud.servers.get(server).flavor_id == larger.id
 
     def test_while_it_waits_to_be_confirmed_other_verbs_are_refused(self, lab: Lab, cloud: Cloud) -> None:
-        server, larger = _stopped(lab, cloud), _larger(lab, cloud)
+        server, larger = stopped(lab, cloud), _larger(lab, cloud)
         cloud.servers.resize(server, larger, confirm=False)
         for verb in (cloud.servers.start, cloud.servers.stop, cloud.servers.reboot):
             with pytest.raises(InvalidState):
@@ -271,15 +268,15 @@ class TestResize(Conformance):
         cloud.servers.delete(server)
         assert cloud.servers.find(server.name) is None
 
-    def test_a_stopped_server_is_reverted_and_stays_stopped(self, lab: Lab, cloud: Cloud) -> None:
-        server, larger = _stopped(lab, cloud), _larger(lab, cloud)
+    def test_a_stopped_server_is_reverted_and_staysstopped(self, lab: Lab, cloud: Cloud) -> None:
+        server, larger = stopped(lab, cloud), _larger(lab, cloud)
         assert cloud.servers.resize(server, larger, confirm=False).status == "VERIFY_RESIZE"
         reverted = cloud.servers.revert_resize(server)
         assert (reverted.status, reverted.flavor_id) == ("SHUTOFF", lab.flavor.id)
         assert cloud.servers.start(server).status == "ACTIVE"
 
     def test_it_is_resized_again(self, lab: Lab, cloud: Cloud) -> None:
-        server, larger = _stopped(lab, cloud), _larger(lab, cloud)
+        server, larger = stopped(lab, cloud), _larger(lab, cloud)
         cloud.servers.resize(server, larger)
         cloud.servers.resize(server, lab.flavor_of(cloud, disk_gib=lab.target.disk_gib + 2), confirm=False)
         assert cloud.servers.revert_resize(server).flavor_id == larger.id
@@ -328,7 +325,7 @@ class TestRebuild(Conformance):
         server = lab.server(cloud, networks=[lab.network])
         assert cloud.servers.rebuild(server, lab.image).addresses == server.addresses
 
-    def test_a_stopped_server_stays_stopped(self, lab: Lab, cloud: Cloud) -> None:
+    def test_a_stopped_server_staysstopped(self, lab: Lab, cloud: Cloud) -> None:
         server = cloud.servers.stop(lab.server(cloud), hard=True)
         assert cloud.servers.rebuild(server, lab.image).status == "SHUTOFF"
 
@@ -375,7 +372,7 @@ class TestRescue(Conformance):
         assert cloud.servers.unrescue(server).status == "ACTIVE"
 
     def test_a_rescued_server_is_only_unrescued_or_deleted(self, lab: Lab, cloud: Cloud) -> None:
-        server = cloud.servers.rescue(_stopped(lab, cloud))
+        server = cloud.servers.rescue(stopped(lab, cloud))
         for verb in (cloud.servers.start, cloud.servers.reboot, cloud.servers.rescue):
             with pytest.raises(InvalidState):
                 verb(server)
@@ -384,7 +381,7 @@ class TestRescue(Conformance):
         assert cloud.servers.find(server.name) is None
 
     def test_a_stopped_server_is_rescued(self, lab: Lab, cloud: Cloud) -> None:
-        assert cloud.servers.rescue(_stopped(lab, cloud)).status == "RESCUE"
+        assert cloud.servers.rescue(stopped(lab, cloud)).status == "RESCUE"
 
     @needs("servers.ssh")
     def test_it_is_logged_in_to_and_its_own_files_come_back(self, lab: Lab, cloud: Cloud) -> None:
@@ -397,7 +394,7 @@ class TestRescue(Conformance):
             assert shell.run("cat marker").stdout == "its own\n"
 
     def test_from_another_image(self, lab: Lab, cloud: Cloud) -> None:
-        server = _stopped(lab, cloud)
+        server = stopped(lab, cloud)
         rescued = cloud.servers.rescue(server, lab.image)
         assert (rescued.status, rescued.image_id) == ("RESCUE", server.image_id)
 
@@ -429,7 +426,12 @@ class TestLock(Conformance):
         assert cloud.servers.stop(server, hard=True).status == "SHUTOFF"
 
 
-def _stopped(lab: Lab, cloud: Cloud) -> Server:
+def lasting(server: Server) -> tuple[object, ...]:
+    """What stays of a server whatever its power does."""
+    return server.id, server.name, server.created_at, server.addresses, server.image_id, server.flavor_id
+
+
+def stopped(lab: Lab, cloud: Cloud) -> Server:
     """Where nothing depends on it: a guest that has just begun to boot is slow to shut down."""
     return cloud.servers.stop(lab.server(cloud), hard=True)
 

@@ -7,6 +7,7 @@ import pytest
 from cloudkit import Cloud, InvalidState, NotFound, Server
 from cloudkit.conformance.base import Conformance, needs
 from cloudkit.conformance.lab import Lab
+from cloudkit.conformance.suite.server_life import lasting, stopped
 
 SHELVED = ("SHELVED_OFFLOADED", "SHELVED")
 """A cloud may leave a shelved server on its host."""
@@ -15,13 +16,13 @@ SHELVED = ("SHELVED_OFFLOADED", "SHELVED")
 @needs("servers.shelve")
 class TestShelve(Conformance):
     def test_it_comes_back_as_the_same_server(self, lab: Lab, cloud: Cloud) -> None:
-        server = _stopped(lab, cloud)
+        server = stopped(lab, cloud)
         assert cloud.servers.shelve(server).status in SHELVED
         shelved = cloud.servers.get(server)
         assert shelved.status in SHELVED
         back = cloud.servers.unshelve(server)
         assert back.status == "ACTIVE"
-        assert _lasting(back) == _lasting(shelved) == _lasting(server)
+        assert lasting(back) == lasting(shelved) == lasting(server)
 
     @pytest.mark.parametrize(
         "verb",
@@ -38,7 +39,7 @@ class TestShelve(Conformance):
         assert cloud.servers.unshelve(server).status == "ACTIVE"
 
     def test_a_shelved_server_refuses_verbs_and_is_deleted(self, lab: Lab, cloud: Cloud) -> None:
-        servers, server = cloud.servers, _stopped(lab, cloud)
+        servers, server = cloud.servers, stopped(lab, cloud)
         servers.shelve(server)
         for verb in (servers.shelve, servers.start, servers.stop, servers.reboot):
             with pytest.raises(InvalidState):
@@ -56,7 +57,7 @@ class TestShelve(Conformance):
 
     @needs("volumes.attach")
     def test_its_volume_is_kept_for_it(self, lab: Lab, cloud: Cloud) -> None:
-        server = _stopped(lab, cloud)
+        server = stopped(lab, cloud)
         volume, other = (cloud.volumes.create(lab.name(), size_gib=1) for _ in range(2))
         cloud.volumes.attach(volume, server)
         server = cloud.servers.shelve(server)
@@ -83,7 +84,7 @@ class TestShelve(Conformance):
 
     @needs("volumes.attach")
     def test_its_volume_is_free_when_it_is_deleted(self, lab: Lab, cloud: Cloud) -> None:
-        server, volume = _stopped(lab, cloud), cloud.volumes.create(lab.name(), size_gib=1)
+        server, volume = stopped(lab, cloud), cloud.volumes.create(lab.name(), size_gib=1)
         cloud.volumes.attach(volume, server)
         cloud.servers.shelve(server)
         cloud.servers.delete(server)
@@ -98,11 +99,3 @@ class TestShelve(Conformance):
         server = lab.cloud.servers.unshelve(server)
         with lab.shell(server) as shell:
             assert shell.run("cat shelf").stdout == "before the shelf\n"
-
-
-def _stopped(lab: Lab, cloud: Cloud) -> Server:
-    return cloud.servers.stop(lab.server(cloud), hard=True)
-
-
-def _lasting(server: Server) -> tuple[object, ...]:
-    return server.id, server.name, server.created_at, server.addresses, server.image_id, server.flavor_id
