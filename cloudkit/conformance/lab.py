@@ -151,8 +151,10 @@ class Lab:
         return self.server(self.shared)
 
     def booted(self) -> Server:
-        """A server whose guest has booted, as far as that can be told by a login; started again where it is off."""
+        """A server whose guest has booted, as far as that can be told by a login, whatever a test has done to it."""
         server = self.shared.servers.get(self._guest)
+        if server.status == "RESCUE":
+            server = self.shared.servers.unrescue(server)
         if server.status == "SHUTOFF":
             server = self.shared.servers.start(server)
         if self._can_log_in:

@@ -338,7 +338,7 @@ class TestRebuild(Conformance):
 
     @needs("servers.ssh")
     def test_the_guest_is_new_and_its_host_key_is_known(self, lab: Lab, cloud: Cloud) -> None:
-        server = lab.server(cloud, networks=[lab.network], key_pair=lab.key_pair)
+        server = lab.booted()
         with lab.shell(server) as shell:
             shell.run("echo old >marker; sync", check=True)
         with lab.shell(cloud.servers.rebuild(server, lab.login_image)) as shell:
@@ -385,7 +385,7 @@ class TestRescue(Conformance):
 
     @needs("servers.ssh")
     def test_it_is_logged_in_to_and_its_own_files_come_back(self, lab: Lab, cloud: Cloud) -> None:
-        server = lab.server(cloud, networks=[lab.network], key_pair=lab.key_pair)
+        server = lab.booted()
         with lab.shell(server) as shell:
             shell.run("echo its own >marker; sync", check=True)
         with lab.shell(cloud.servers.rescue(server)) as shell:

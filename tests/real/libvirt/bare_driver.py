@@ -24,7 +24,6 @@ from cloudkit.types import (
     Mark,
     NetworkSpec,
     Server,
-    ServerStatus,
     SubnetSpec,
 )
 from cloudkit_libvirt import PLUGIN
@@ -66,15 +65,6 @@ def until(condition: Callable[[], Any], what: str, timeout_s: float = 30) -> Any
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
         time.sleep(POLL_S)
     return answer
-
-
-def until_status(driver: Any, server_id: str, status: ServerStatus, timeout_s: float = 30) -> Server:
-    def reached() -> Server | None:
-        server: Server = driver.compute.servers.get(server_id)
-        return server if server.status is status else None
-
-    server: Server = until(reached, f"the server is {status}", timeout_s)
-    return server
 
 
 class Shell:
@@ -156,21 +146,6 @@ class Lab:
     def shell(self, server: Server) -> Shell:
         (endpoint,) = self.driver.compute.servers.endpoints(server.id, 22)
         return Shell(server, endpoint.host, self.key)
-
-    def shell_after_reboot(self, server: Server, boot: str, timeout_s: float = 60) -> Shell:
-        """A shell into a later boot than the one with this boot id."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                shell = self.shell(server)
-                if shell.run("cat /proc/sys/kernel/random/boot_id") not in ("", boot):
-                    return shell
-                shell.close()
-            except (OSError, EOFError, paramiko.SSHException):
-                if time.monotonic() > deadline:
-                    raise
-            assert time.monotonic() < deadline, "the guest has not rebooted"
-            time.sleep(POLL_S)
 
     def remove(self) -> None:
         self.driver.compute.key_pairs.delete(self.key_pair.id)

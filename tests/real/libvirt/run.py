@@ -2,13 +2,14 @@
 
 python tests/real/libvirt/run.py [PYTEST ARGUMENTS]
 python tests/real/libvirt/run.py --part PART [PYTEST ARGUMENTS]
+python tests/real/libvirt/run.py --parts [PYTEST ARGUMENTS]   all parts at the same time
 python tests/real/libvirt/run.py --shell COMMAND …      any command inside the bed
 python tests/real/libvirt/run.py --user-shell COMMAND … the same as an ordinary user
 
 Tests whose files are named ``test_*_session.py`` are run in a second pytest, by an ordinary user. Without a path
-among the arguments all are run. The parts can be run at the same time, each in a bed of its own: ``suite`` is the
-conformance suite, ``session`` what the ordinary user runs, ``host`` what befalls a host (faults, kills) and a whole
-Debian, ``network`` what befalls its network, ``driver`` all the rest.
+among the arguments all are run. Each part is run in a bed of its own: ``suite`` is the conformance suite, ``session``
+what the ordinary user runs, ``host`` what befalls a host (faults, kills) and a whole Debian, ``network`` its
+network's packets and what befalls them, ``driver`` all the rest.
 
 With --debian before all else, or where CI is set, a Debian with cloud-init is built too, for the test that boots it.
 """
@@ -16,10 +17,14 @@ With --debian before all else, or where CI is set, a Debian with cloud-init is b
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from bed import LibvirtBed
 from command_line import PYTEST, command_of, exit_status, progress, run_to_its_end
@@ -39,7 +44,7 @@ def _tests(*names: str) -> list[str]:
 SUITE = _tests("conformance_real")
 SESSION = _tests("*_session")
 HOST = _tests("cloud_init", "fault*", "story_kill")
-NETWORK = _tests("host_*", "remote", "traffic_again", "vlans_real")
+NETWORK = _tests("host_*", "traffic", "vlans_real")
 PARTS = {
     "suite": SUITE,
     "session": SESSION,
@@ -47,6 +52,9 @@ PARTS = {
     "network": NETWORK,
     "driver": [f"--ignore={path}" for path in (*SUITE, *SESSION, *HOST, *NETWORK)],
 }
+WITHOUT_BED = "tests/drivers/libvirt"
+"""The tests that need no more than libvirt's library, and its hypervisor for tests."""
+
 NOTHING_SELECTED = 5
 """pytest's exit status where no test was collected."""
 
@@ -94,6 +102,33 @@ def run_in_new_bed(runs: Sequence[Run], with_debian: bool) -> int:
     return status or int(bool(left))
 
 
+def run_all_parts(arguments: Sequence[str]) -> int:
+    """Run every part in a process of its own, at the same time; what one says is told in one piece."""
+    # More at once than there are cores: what most tests wait for is not the processor.
+    commands = {part: [sys.executable, __file__, "--part", part, *arguments] for part in PARTS}
+    commands[WITHOUT_BED] = [*PYTEST, WITHOUT_BED, *arguments]
+    statuses: list[int] = []
+    with ExitStack() as running:
+        parts = {part: running.enter_context(_in_background(command)) for part, command in commands.items()}
+        for part, (process, output) in parts.items():
+            statuses.append(process.wait())
+            output.seek(0)
+            print(f"\n=== {part}: exit status {statuses[-1]}", output.read(), sep="\n", flush=True)
+    return worst(statuses)
+
+
+@contextmanager
+def _in_background(command: Sequence[str]) -> Generator[tuple[subprocess.Popen[bytes], IO[str]]]:
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield process, output
+        finally:
+            # It removes its bed before it ends.
+            process.terminate()
+            process.wait()
+
+
 def worst(statuses: Sequence[int]) -> int:
     """The worst exit status; that nothing was selected is told only where no pytest ran anything."""
     return max((status for status in statuses if status != NOTHING_SELECTED), default=NOTHING_SELECTED)
@@ -123,6 +158,9 @@ def runs_of(arguments: Sequence[str]) -> list[Run]:
 def main(arguments: list[str]) -> int:
     """Run pytest, or the command after --shell, inside a new bed."""
     with_debian = bool(os.environ.get("CI")) and (arguments[:1] != ["--part"] or arguments[1] == "host")
+    if arguments[:1] == ["--parts"]:
+        os.chdir(REPOSITORY)
+        return exit_status(lambda: run_all_parts(arguments[1:]))
     if arguments[:1] == ["--debian"]:
         with_debian, arguments = True, arguments[1:]
     if arguments[:1] not in (["--shell"], ["--user-shell"]):

@@ -1,4 +1,4 @@
-"""The story by the bare libvirt driver on a real guest: life cycle, ssh, hot-plug, image, nothing left."""
+"""The story by the bare libvirt driver on a real guest: ssh, hot-plug, image, nothing left."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from bare_driver import Lab, mark, open_driver, until, until_status
+from bare_driver import Lab, mark, open_driver, until
 from bed import LibvirtBed
 
 from cloudkit.driver import EVERYTHING
@@ -118,54 +118,6 @@ def test_story(driver: Any, lab: Lab, server: Server, bed: LibvirtBed) -> None:
     driver.volume.snapshots.delete(snapshot.id)
     for id in (volume.id, copy.id):
         volumes.delete(id)
-
-
-def test_life_cycle(driver: Any, lab: Lab, server: Server) -> None:
-    servers = driver.compute.servers
-    with lab.shell(server) as shell:
-        shell.run("echo here >/root/marker; sync")
-        until(lambda: "boot finished" in servers.console_log(server.id, None), "the boot has ended")
-        boot = shell.run("cat /proc/sys/kernel/random/boot_id")
-
-    servers.reboot(server.id, False)
-    with lab.shell_after_reboot(server, boot) as shell:
-        assert shell.run("cat /root/marker").strip() == "here"
-        until(lambda: servers.console_log(server.id, None).count("boot finished") == 2, "the boot has ended")
-        boot = shell.run("cat /proc/sys/kernel/random/boot_id")
-
-    servers.pause(server.id)
-    assert servers.get(server.id).status is ServerStatus.PAUSED
-    with pytest.raises(InvalidState):
-        servers.stop(server.id, False)
-    servers.unpause(server.id)
-
-    servers.stop(server.id, False)
-    until_status(driver, server.id, ServerStatus.SHUTOFF)
-    with pytest.raises(InvalidState):
-        servers.stop(server.id, True)
-    cold = servers.create_image(server.id, ImageSpec(name="cold", mark=mark(), disk_format="qcow2"))
-    assert b"".join(driver.image.images.download(cold.id))[:4] == b"QFI\xfb"
-    driver.image.images.delete(cold.id)
-
-    seed = b"".join(driver._context.pool.download(f"ck-{server.id}.seed"))
-    assert b"PRIVATE KEY" in seed
-    servers.start(server.id)
-    seed = b"".join(driver._context.pool.download(f"ck-{server.id}.seed"))
-    assert b"PRIVATE KEY" not in seed
-    # The same host key as before: Shell accepts no other.
-    with lab.shell_after_reboot(server, boot) as shell:
-        assert shell.run("cat /root/marker").strip() == "here"
-
-    servers.suspend(server.id)
-    assert servers.get(server.id).status is ServerStatus.SUSPENDED
-    servers.resume(server.id)
-    with lab.shell(server) as shell:
-        boot = shell.run("cat /proc/sys/kernel/random/boot_id")
-    servers.reboot(server.id, True)
-    with lab.shell_after_reboot(server, boot):
-        pass
-    servers.stop(server.id, True)
-    assert servers.get(server.id).status is ServerStatus.SHUTOFF
 
 
 def test_refused_image_leaves_nothing(driver: Any, bed: LibvirtBed) -> None:

@@ -32,14 +32,21 @@ def files(bed: LibvirtBed, server_id: str) -> list[str]:
     return sorted(path.name for path in bed.pool_path.glob(f"ck-{server_id}.disk*"))
 
 
-def test_a_resized_guest_has_more_of_everything(guest: Guest) -> None:
+def test_a_resized_guest_has_more_of_everything_and_its_image_is_whole(guest: Guest) -> None:
+    cloud = guest.cloud
     write(guest, "kept")
-    guest.cloud.servers.resize(guest.server, large(guest))
+    cloud.servers.resize(guest.server, large(guest))
     with login(guest) as shell:
         assert shell.run("cat /sys/block/vda/size").stdout.strip() == str(2 << 21)
         assert shell.run("cat /root/marker").stdout == "kept\n"
         assert shell.run("nproc").stdout.strip() == "2"
         assert 150 < int(shell.run("awk '/MemTotal/ { print $2 }' /proc/meminfo").stdout) >> 10 <= 192
+        shell.run("echo in-the-upper-layer >/root/another; sync", check=True)
+    image = cloud.servers.create_image(guest.server, "copy")
+    cloud.servers.delete(guest.server)
+    cloud.servers.create(NAME, image=image, flavor="large", key_pair=NAME)
+    fresh = Guest(cloud, cloud.servers.get(NAME), guest.key_path)
+    assert read(fresh, "cat /root/marker /root/another") == "kept\nin-the-upper-layer"
 
 
 def test_a_reverted_guest_has_what_it_had(bed: LibvirtBed, guest: Guest) -> None:
@@ -100,18 +107,6 @@ def test_a_rebuilt_guest_is_new_and_keeps_what_stays(bed: LibvirtBed, guest: Gue
     assert b"PRIVATE KEY" not in (bed.pool_path / f"ck-{id}.seed").read_bytes()
     # The key that it took over at its first boot.
     assert read(guest, "hostname") == NAME
-
-
-def test_an_image_of_a_resized_guest_is_whole(guest: Guest) -> None:
-    cloud = guest.cloud
-    write(guest, "in-the-image")
-    cloud.servers.resize(guest.server, large(guest))
-    write(guest, "in-both-layers")
-    image = cloud.servers.create_image(guest.server, "copy")
-    cloud.servers.delete(guest.server)
-    cloud.servers.create(NAME, image=image, flavor="large", key_pair=NAME)
-    fresh = Guest(cloud, cloud.servers.get(NAME), guest.key_path)
-    assert read(fresh, "cat /root/marker") == "in-both-layers"
 
 
 @pytest.mark.parametrize("hard", [True, False])
