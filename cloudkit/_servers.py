@@ -193,11 +193,21 @@ class Servers(Collection[Server]):
 
     def rebuild(self, ref: Ref, image: Ref, *, timeout_s: float | None = None) -> Server:
         """Make the root disk anew from an image; id, addresses and volumes stay."""
+        with Verb(self._context, "servers.rebuild", ref):
+            self._context.require("servers.rebuild")
+            limit_s = self._checked_timeout(timeout_s)
+            image_id = self._others(Kind.IMAGE).ref_id(image)
 
-        def image_id() -> str:
-            return self._others(Kind.IMAGE).ref_id(image)
+            def act(id: str) -> Server:
+                before = self._fetch(id)
+                self._context.call(self._part.rebuild, id, image_id)
+                return before
 
-        return self._do("rebuild", ref, image_id, needs="servers.rebuild", after=_RUNNING_OR_OFF, timeout_s=timeout_s)
+            id, before = self._act(ref, act)
+            # Nova lets one that was off run, with no task for a moment, before it powers it off again.
+            off = before.status is ServerStatus.SHUTOFF
+            goal = self._goal(_OFF) if off else self._verb_goal(_RUNNING_OR_OFF)
+            return self._await_one(self._fetch(id), goal, limit_s, seen=True)
 
     def rescue(self, ref: Ref, image: Ref | None = None) -> Server:
         """Boot from another image (None: the server's own), with its root disk beside it."""

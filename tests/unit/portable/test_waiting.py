@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -222,6 +223,23 @@ def test_a_verb_that_the_cloud_gives_up_is_told_when_it_does(
         cloud.servers.resize(server, "m1.small")
     assert raised.value.operation == "servers.resize"
     assert fake_clock.now() - before < 5
+
+
+def test_a_rebuild_of_a_stopped_server_is_awaited_until_it_is_off_again(
+    cloud: Cloud, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Nova does it: the new guest runs, for a moment without any task, before it is powered off."""
+    server = cloud.servers.stop(server, hard=True)
+
+    part = cloud._context.driver.compute.servers
+    shown = iter([("REBUILD", "rebuild_spawning"), ("ACTIVE", None), ("ACTIVE", "powering-off"), ("SHUTOFF", None)])
+
+    def get(_id: str) -> Server:
+        status, task = next(shown)
+        return replace(server, status=ServerStatus(status), task=task)
+
+    monkeypatch.setattr(part, "rebuild", lambda _id, _image_id: monkeypatch.setattr(part, "get", get))
+    assert cloud.servers.rebuild(server, "blank").status is ServerStatus.SHUTOFF
 
 
 def test_resize_confirms_itself_unless_told_not_to(cloud: Cloud, server: Server) -> None:
