@@ -58,6 +58,9 @@ WITHOUT_BED = "tests/drivers/libvirt"
 NOTHING_SELECTED = 5
 """pytest's exit status where no test was collected."""
 
+KILLED_BY = 128
+"""As a shell tells of a process that a signal ended, of which Python gives the number as a negative one."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -120,18 +123,22 @@ def run_all_parts(arguments: Sequence[str]) -> int:
 @contextmanager
 def _in_background(command: Sequence[str]) -> Generator[tuple[subprocess.Popen[bytes], IO[str]]]:
     with tempfile.TemporaryFile("w+", errors="replace") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        # However this process ends: the part is told once, and removes its bed before it ends.
+        command = ["setpriv", "--pdeathsig=TERM", *command]
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
         try:
             yield process, output
         finally:
-            # It removes its bed before it ends.
             process.terminate()
             process.wait()
 
 
 def worst(statuses: Sequence[int]) -> int:
     """The worst exit status; that nothing was selected is told only where no pytest ran anything."""
-    return max((status for status in statuses if status != NOTHING_SELECTED), default=NOTHING_SELECTED)
+    ended = (KILLED_BY - status if status < 0 else status for status in statuses)
+    return max((status for status in ended if status != NOTHING_SELECTED), default=NOTHING_SELECTED)
 
 
 def runs_of(arguments: Sequence[str]) -> list[Run]:

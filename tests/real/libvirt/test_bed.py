@@ -12,6 +12,7 @@ from pathlib import Path
 import libvirt  # type: ignore[import-untyped, unused-ignore]
 from bare_driver import until
 from bed import PREFIX, LibvirtBed, remove_stale
+from run import NOTHING_SELECTED, worst
 
 
 def test_runs_at_the_same_time_remove_the_same_stale_beds(tmp_path: Path) -> None:
@@ -42,3 +43,9 @@ def _answers(bed: LibvirtBed) -> bool:
         return bed.leftovers() == []
     except libvirt.libvirtError:
         return False
+
+
+def test_a_part_that_a_signal_ended_has_failed() -> None:
+    assert worst([0, -signal.SIGSEGV, NOTHING_SELECTED]) == 128 + signal.SIGSEGV
+    assert worst([0, NOTHING_SELECTED]) == 0
+    assert worst([NOTHING_SELECTED]) == NOTHING_SELECTED

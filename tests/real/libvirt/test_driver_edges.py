@@ -6,10 +6,11 @@ import io
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
-from bare_driver import open_driver
+from bare_driver import open_driver, until
 from bed import LibvirtBed
 from conftest import Guest
 from saved_guest import NAME, USER, connect, deleting_all
@@ -65,6 +66,28 @@ def test_a_suspended_server_keeps_its_disks_and_a_hard_reboot_forgets_its_memory
     with cloud.ssh(server, user=USER, key=guest.key_path) as shell:
         assert shell.run("cat /proc/sys/kernel/random/boot_id", check=True).stdout != boot
         assert "1 GiB" in shell.run("fdisk -l /dev/vdb", check=True).stdout
+
+
+def test_a_soft_reboot_boots_the_guest_anew_and_its_console_goes_on(guest: Guest, tmp_path: Path) -> None:
+    cloud, server = guest.cloud, guest.server
+
+    def boots() -> int:
+        return cloud.servers.console_log(server).count("boot finished")
+
+    with cloud.ssh(server, user=USER, key=guest.key_path) as shell:
+        boot = shell.run("echo here >/root/marker; sync; cat /proc/sys/kernel/random/boot_id", check=True).stdout
+        shell.run("echo before-the-reboot >/dev/console", check=True)
+    before = boots()
+    cloud.servers.reboot(server)
+    until(lambda: boots() > before, "the boot has ended")
+    assert "before-the-reboot" in cloud.servers.console_log(server)
+    # The same host key as before: no other is accepted.
+    with cloud.ssh(server, user=USER, key=guest.key_path) as shell:
+        assert shell.run("cat /proc/sys/kernel/random/boot_id", check=True).stdout != boot
+        assert shell.run("cat /root/marker").stdout == "here\n"
+    cold = cloud.servers.create_image(cloud.servers.stop(server), "cold")
+    cloud.images.download(cold, tmp_path / "cold")
+    assert (tmp_path / "cold").read_bytes()[:4] == b"QFI\xfb"
 
 
 def test_a_guest_that_is_cut_off_before_it_wrote_its_disk_keeps_its_host_key(guest: Guest) -> None:

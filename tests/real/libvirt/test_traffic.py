@@ -19,6 +19,7 @@ from system_target import ROUTED, system_lab
 
 from cloudkit import Server, Shell
 from cloudkit.conformance.lab import Lab
+from cloudkit.conformance.traffic import *  # noqa: F403
 from cloudkit.conformance.traffic import TestTraffic as Traffic
 from cloudkit.conformance.traffic import TestTrunkTraffic
 from cloudkit.conformance.traffic.networks import Field, field_of, logged_in
