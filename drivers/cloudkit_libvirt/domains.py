@@ -38,6 +38,10 @@ class Domains:
                 return None
             raise
 
+    def again(self, domain: libvirt.virDomain) -> libvirt.virDomain:
+        """The same domain by the connection that there is now: a domain's own may have been lost."""
+        return self._connection.virt.lookupByUUID(domain.UUID())
+
     def states_of(self, server_ids: Sequence[str]) -> Mapping[str, DomainState]:
         """Domain name → state of these servers' domains, as far as there are any.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import Mock
 
 import libvirt
 import pytest
@@ -44,11 +45,24 @@ def test_a_server_keeps_its_firmware(os: str, word: str) -> None:
         firmware.require_same(image(hw_firmware_type=other), domain)
 
 
+@pytest.fixture(autouse=True)
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quiesce, "_RETRY_S", 0.0)
+
+
 class Domain:
     """A domain whose agent fails as often as told, and that notes what is asked of it."""
 
-    def __init__(self, *, state: int = libvirt.VIR_DOMAIN_RUNNING, freeze: int = 0, thaw: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        state: int = libvirt.VIR_DOMAIN_RUNNING,
+        freeze: int = 0,
+        thaw: int = 0,
+        code: int = libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
+    ) -> None:
         self.failures = {"freeze": freeze, "thaw": thaw}
+        self.code = code
         self.state = state
         self.asked: list[str] = []
 
@@ -71,11 +85,18 @@ class Domain:
         self.asked.append(what)
         if self.failures[what]:
             self.failures[what] -= 1
-            raise libvirt.libvirtError("Guest agent is not responding")
+            error = libvirt.libvirtError("it has failed")
+            error.err = (self.code, libvirt.VIR_FROM_QEMU, "it has failed", 2, None, None, None, -1, -1)
+            raise error
+
+
+def found_as(domain: Any) -> Any:
+    """All domains, of which every one is found as this."""
+    return Mock(again=Mock(return_value=domain))
 
 
 def hold(domain: Any) -> bool:
-    with quiesce.frozen(domain) as still:
+    with quiesce.frozen(found_as(domain), domain) as still:
         domain.asked.append("copy")
     return still
 
@@ -88,7 +109,7 @@ def test_an_agent_holds_still_around_the_copy() -> None:
 
 def test_it_is_let_go_when_the_copy_fails() -> None:
     domain: Any = Domain()
-    with pytest.raises(ValueError, match="mine"), quiesce.frozen(domain):
+    with pytest.raises(ValueError, match="mine"), quiesce.frozen(found_as(domain), domain):
         raise ValueError("mine")
     assert domain.asked == ["freeze", "thaw"]
 
@@ -115,7 +136,24 @@ def test_letting_go_is_tried_again() -> None:
     assert domain.asked == ["freeze", "copy", "thaw", "thaw", "thaw"]
 
 
-def test_what_stays_frozen_is_told() -> None:
+def test_a_guest_is_let_go_by_a_new_connection_where_the_old_one_was_lost() -> None:
+    lost: Any = Domain(thaw=99)
+    again = Domain(thaw=1)
+    with quiesce.frozen(found_as(again), lost) as still:
+        assert still
+    assert (lost.asked, again.asked) == (["freeze"], ["thaw", "thaw"])
+
+
+def test_a_guest_whose_freeze_was_not_answered_is_let_go() -> None:
+    lost: Any = Domain(freeze=1, code=libvirt.VIR_ERR_RPC)
+    again = Domain()
+    with pytest.raises(libvirt.libvirtError), quiesce.frozen(found_as(again), lost):
+        raise AssertionError("nothing is copied")
+    assert (lost.asked, again.asked) == (["freeze"], ["thaw"])
+
+
+def test_what_stays_frozen_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quiesce, "_THAW_S", 0.0)
     with pytest.raises(CloudError, match="may still be frozen") as raised:
         hold(Domain(thaw=99))
     assert "Reboot" in raised.value.hint

@@ -8,8 +8,8 @@ python tests/real/libvirt/run.py --user-shell COMMAND … the same as an ordinar
 
 Tests whose files are named ``test_*_session.py`` are run in a second pytest, by an ordinary user. Without a path
 among the arguments all are run. Each part is run in a bed of its own: ``suite`` is the conformance suite, ``session``
-what the ordinary user runs, ``host`` what befalls a host (faults, kills) and a whole Debian, ``network`` its
-network's packets and what befalls them, ``driver`` all the rest.
+what the ordinary user runs, ``host`` what befalls a host (faults, kills) and a whole Debian, ``network`` the
+host's network and what befalls it, ``traffic`` the packets of guests through all of that, ``driver`` all the rest.
 
 With --debian before all else, or where CI is set, a Debian with cloud-init is built too, for the test that boots it.
 """
@@ -44,13 +44,15 @@ def _tests(*names: str) -> list[str]:
 SUITE = _tests("conformance_real")
 SESSION = _tests("*_session")
 HOST = _tests("cloud_init", "fault*", "story_kill")
-NETWORK = _tests("host_*", "traffic", "vlans_real")
+NETWORK = _tests("host_*", "vlans_real")
+TRAFFIC = _tests("traffic")
 PARTS = {
     "suite": SUITE,
     "session": SESSION,
     "host": HOST,
     "network": NETWORK,
-    "driver": [f"--ignore={path}" for path in (*SUITE, *SESSION, *HOST, *NETWORK)],
+    "traffic": TRAFFIC,
+    "driver": [f"--ignore={path}" for path in (*SUITE, *SESSION, *HOST, *NETWORK, *TRAFFIC)],
 }
 WITHOUT_BED = "tests/drivers/libvirt"
 """The tests that need no more than libvirt's library, and its hypervisor for tests."""
@@ -106,18 +108,21 @@ def run_in_new_bed(runs: Sequence[Run], with_debian: bool) -> int:
 
 
 def run_all_parts(arguments: Sequence[str]) -> int:
-    """Run every part in a process of its own, at the same time; what one says is told in one piece."""
+    """Run every part in a process of its own, at the same time; what one says is told in one piece.
+
+    Parts that failed come last: of a long log the end is what is read, and kept.
+    """
     # More at once than there are cores: what most tests wait for is not the processor.
     commands = {part: [sys.executable, __file__, "--part", part, *arguments] for part in PARTS}
     commands[WITHOUT_BED] = [*PYTEST, WITHOUT_BED, *arguments]
-    statuses: list[int] = []
     with ExitStack() as running:
         parts = {part: running.enter_context(_in_background(command)) for part, command in commands.items()}
-        for part, (process, output) in parts.items():
-            statuses.append(process.wait())
+        statuses = {part: process.wait() for part, (process, _) in parts.items()}
+        for part in sorted(parts, key=lambda part: worst([statuses[part]]) not in (0, NOTHING_SELECTED)):
+            _, output = parts[part]
             output.seek(0)
-            print(f"\n=== {part}: exit status {statuses[-1]}", output.read(), sep="\n", flush=True)
-    return worst(statuses)
+            print(f"\n=== {part}: exit status {statuses[part]}", output.read(), sep="\n", flush=True)
+    return worst([*statuses.values()])
 
 
 @contextmanager

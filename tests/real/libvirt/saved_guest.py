@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,19 @@ class Guest:
     cloud: Cloud
     server: Server
     key_path: Path
+
+    def await_agent(self) -> None:
+        """After a restore it takes the guest a moment to answer."""
+        domain = self.cloud.native.lookupByUUIDString(self.server.id)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                domain.getTime()
+            except libvirt.libvirtError:
+                assert time.monotonic() < deadline, "the guest's agent does not answer"
+                time.sleep(0.2)
+            else:
+                return
 
 
 class SavedGuest:

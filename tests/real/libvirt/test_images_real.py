@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import subprocess
-import time
 import uuid
 from collections.abc import Callable, Generator
 from functools import partial
@@ -151,22 +150,8 @@ def test_what_the_host_cannot_boot_is_told_before_anything_is_made(
     assert list(empty.servers.list()) == []
 
 
-def await_agent(guest: Guest) -> None:
-    """After a restore it takes the guest a moment to answer."""
-    domain = guest.cloud.native.lookupByUUIDString(guest.server.id)
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            domain.getTime()
-        except libvirt.libvirtError:
-            assert time.monotonic() < deadline, "the guest's agent does not answer"
-            time.sleep(0.2)
-        else:
-            return
-
-
 def test_a_running_guest_is_held_still_for_a_moment(guest: Guest) -> None:
-    await_agent(guest)
+    guest.await_agent()
     image = guest.cloud.servers.create_image(guest.server, "copy", metadata={"mine": "1"})
     assert image.metadata == {"mine": "1", "consistency": "file-system"}
     with guest.cloud.ssh(guest.server, user=USER, key=guest.key_path) as shell:
@@ -174,7 +159,7 @@ def test_a_running_guest_is_held_still_for_a_moment(guest: Guest) -> None:
 
 
 def test_a_guest_is_let_go_when_the_copy_fails(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
-    await_agent(guest)
+    guest.await_agent()
 
     def failing(*_arguments: object) -> None:
         raise libvirt.libvirtError("the disk is full")
@@ -190,7 +175,7 @@ def test_a_guest_is_let_go_when_the_copy_fails(guest: Guest, monkeypatch: pytest
 
 def test_without_an_agent_the_image_says_that_it_is_as_after_a_crash(guest: Guest) -> None:
     # It starts later than the SSH server, and one that starts after killall stays.
-    await_agent(guest)
+    guest.await_agent()
     with guest.cloud.ssh(guest.server, user=USER, key=guest.key_path) as shell:
         shell.run("killall qemu-ga; while pidof qemu-ga; do sleep 0.1; done", check=True, timeout_s=60)
     assert guest.cloud.servers.create_image(guest.server, "copy").metadata["consistency"] == "crash"
