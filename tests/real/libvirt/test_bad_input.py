@@ -12,6 +12,7 @@ from bed import LibvirtBed
 from saved_guest import USER, Guest, connect, deleting_all
 
 from cloudkit import Cloud
+from cloudkit.cli.story import find_disk
 from cloudkit.errors import (
     Conflict,
     HostKeyChanged,
@@ -112,7 +113,7 @@ def test_a_wrong_ssh_key_is_refused(guest: Guest, tmp_path: Path) -> None:
 def test_what_is_in_use_stays(guest: Guest) -> None:
     cloud, server = guest.cloud, guest.server
     volume = cloud.volumes.create("data", size_gib=1)
-    cloud.volumes.attach(volume, server)
+    disk = cloud.volumes.attach(volume, server)
     with pytest.raises(InvalidState):
         cloud.volumes.attach(volume, server)
     for collection, name in ((cloud.volumes, "data"), (cloud.images, "guest"), (cloud.networks, "guest")):
@@ -120,7 +121,7 @@ def test_what_is_in_use_stays(guest: Guest) -> None:
             collection.delete(name)
         assert collection.get(name).name == name
     with guest.cloud.ssh(server, user=USER, key=guest.key_path) as shell:
-        assert "1 GiB" in shell.run("fdisk -l /dev/vdb", check=True).stdout
+        assert "1 GiB" in shell.run(f"fdisk -l {find_disk(shell, disk)}", check=True).stdout
 
 
 def test_requests_that_cannot_be_met_leave_nothing(guest: Guest) -> None:

@@ -75,7 +75,7 @@ def test_story(driver: Any, lab: Lab, server: Server, bed: LibvirtBed) -> None:
         with pytest.raises(InUse):
             volumes.delete(volume.id)
         volumes.extend(volume.id, 2)
-        assert shell.run("cat /sys/block/vdb/size").strip() == str(2 << 21)
+        until(lambda: shell.run("cat /sys/block/vdb/size").strip() == str(2 << 21), "the guest sees the room")
         with pytest.raises(InvalidState):
             driver.volume.snapshots.create(SnapshotSpec(name="s", mark=mark(), volume_id=volume.id))
         snapshot = driver.volume.snapshots.create(
