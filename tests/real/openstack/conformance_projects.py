@@ -41,8 +41,12 @@ def _ensure(native: Any) -> Iterator[str]:
 def connect(project_id: str, guests: bool) -> Cloud:
     """The bed, seen as its administrator in a project; without guests, what only they show is not declared."""
     cloud = cloudkit.connect(CLOUD, project=project_id, physical_network="physnet1")
-    if not guests:
-        _undeclare(cloud._context.driver)
+    return cloud if guests else without_guests(cloud)
+
+
+def without_guests(cloud: Cloud) -> Cloud:
+    """The same cloud, which does not declare what only guests show."""
+    _undeclare(cloud._context.driver)
     return cloud
 
 

@@ -3,8 +3,9 @@
 python tests/real/openstack/run.py [--guests] [--beds N] [PYTEST ARGUMENTS]
 python tests/real/openstack/run.py [--guests] --shell COMMAND …      any command as a client of the bed
 
-Servers are those of Nova's fake driver, or with --guests machines under libvirt and QEMU's emulation. Of several beds
-each has a process of pytest for itself: what is public, or of all projects, is seen by all tests on one bed.
+Servers are those of Nova's fake driver, or with --guests machines under libvirt and QEMU's emulation; with them, and
+without arguments, those tests are run that need them. Of several beds each has a process of pytest for itself: what
+is public, or of all projects, is seen by all tests on one bed.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ PARENT = Path("/var/tmp")
 PREFIX = "cloudkit-openstack-"
 BEDS = "CLOUDKIT_TEST_BEDS"
 """The folders of the beds, for conftest.py."""
+GUEST_TESTS = "guests"
+"""pytest's marker of the tests that need machines."""
 
 
 def run_in_new_beds(command: Sequence[str], guests: bool, count: int) -> int:
@@ -75,6 +78,8 @@ def main(arguments: list[str]) -> int:
     count = 1
     if arguments[:1] == ["--beds"]:
         count, arguments = int(arguments[1]), arguments[2:]
+    if guests and not arguments:
+        arguments = ["-m", GUEST_TESTS]
     command = command_of(arguments, str(HERE.relative_to(REPOSITORY)))
     if arguments[:1] != ["--shell"]:
         os.chdir(REPOSITORY)

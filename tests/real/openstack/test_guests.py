@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 from official_client import OpenStackCommand, until
 
-pytestmark = pytest.mark.skipif("CLOUDKIT_BED_GUESTS" not in os.environ, reason="servers are no machines: --guests")
+pytestmark = [
+    pytest.mark.guests,
+    pytest.mark.skipif("CLOUDKIT_BED_GUESTS" not in os.environ, reason="servers are no machines: --guests"),
+]
 SSH_OPTIONS = {
     "StrictHostKeyChecking": "no",
     "UserKnownHostsFile": "/dev/null",
