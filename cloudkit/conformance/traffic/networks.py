@@ -76,13 +76,19 @@ class Field:
 
     def reaches(self, number: int, address: str) -> bool:
         """Whether a server gets the page of the one at an address."""
-        command = ["nc", "-w", str(ANSWER_S), address, str(WEB)]
-        return "page" in self.shells[number].run(command, input="GET /page HTTP/1.0\r\n\r\n").stdout
+        return gets_page(self.shells[number], address)
 
     def pings(self, number: int, address: str, source: str | None = None) -> bool:
         """Whether an echo comes back."""
         options = [] if source is None else ["-I", source]
         return self.shells[number].run(["ping", "-c", "2", "-W", str(ANSWER_S), *options, address]).exit_status == 0
+
+
+def gets_page(shell: Shell, address: str) -> bool:
+    """Whether a server gets the page that another serves."""
+    # nc itself waits for ever where the way ends between the connection and the answer.
+    command = ["timeout", str(2 * ANSWER_S), "nc", "-w", str(ANSWER_S), address, str(WEB)]
+    return "page" in shell.run(command, input="GET /page HTTP/1.0\r\n\r\n").stdout
 
 
 def _entrance(lab: Lab, server: Server) -> tuple[str, str]:

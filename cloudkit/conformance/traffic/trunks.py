@@ -12,7 +12,7 @@ import pytest
 from cloudkit import Cloud, Network, Port, SecurityGroup, Server, Shell
 from cloudkit.conformance.base import Conformance, needs
 from cloudkit.conformance.lab import Lab
-from cloudkit.conformance.traffic.networks import ANSWER_S, WEB, logged_in
+from cloudkit.conformance.traffic.networks import WEB, gets_page, logged_in
 
 RED, BLUE = 20, 30
 """VLAN ids."""
@@ -48,12 +48,6 @@ class Field:
         """Have the guest be in both VLANs."""
         for port, vlan_id in zip(self.subports, (RED, BLUE), strict=True):
             self.guest.run(use_vlan(self.cloud, port, vlan_id), sudo=True, check=True)
-
-
-def reaches(shell: Shell, address: str) -> bool:
-    """Whether a guest gets the page of the one at an address."""
-    command = ["nc", "-w", str(ANSWER_S), address, str(WEB)]
-    return "page" in shell.run(command, input="GET /page HTTP/1.0\r\n\r\n").stdout
 
 
 @contextmanager
@@ -95,22 +89,22 @@ class TestTrunkTraffic(Conformance):
     def test_each_vlan_leads_to_its_network_and_is_filtered(self, field: Field) -> None:
         cloud, red, blue = field.cloud, *field.others
         own_red, own_blue = (port.fixed_ips[0].ip for port in field.subports)
-        assert not reaches(field.guest, red)
-        assert not reaches(field.other, own_red)
+        assert not gets_page(field.guest, red)
+        assert not gets_page(field.other, own_red)
         cloud.security_groups.add_rule(field.guard, "tcp", port=WEB)
-        assert field.soon(lambda: all(reaches(field.guest, address) for address in (red, blue)))
-        assert field.soon(lambda: all(reaches(field.other, address) for address in (own_red, own_blue)))
+        assert field.soon(lambda: all(gets_page(field.guest, address) for address in (red, blue)))
+        assert field.soon(lambda: all(gets_page(field.other, address) for address in (own_red, own_blue)))
         cloud.ports.remove_subport(field.trunk, field.subports[1])
-        assert field.soon(lambda: not reaches(field.guest, blue))
-        assert reaches(field.guest, red)
+        assert field.soon(lambda: not gets_page(field.guest, blue))
+        assert gets_page(field.guest, red)
         # A guest that uses another VLAN for a network does not get there.
         field.guest.run("ip link set dev eth0.20 down", sudo=True, check=True)
         field.guest.run(use_vlan(cloud, field.subports[0], RED + 1), sudo=True, check=True)
-        assert not reaches(field.guest, red)
+        assert not gets_page(field.guest, red)
         cloud.ports.remove_subport(field.trunk, field.subports[0])
         cloud.ports.add_subport(field.trunk, field.subports[0], vlan_id=RED + 1)
         # A switch may have learned that nobody is there.
-        assert field.soon(lambda: any(reaches(field.guest, red) for _ in range(TRIES)))
+        assert field.soon(lambda: any(gets_page(field.guest, red) for _ in range(TRIES)))
 
 
 def use_vlan(cloud: Cloud, port: Port, vlan_id: int) -> str:
