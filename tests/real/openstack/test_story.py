@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Generator
 from pathlib import Path
+from traceback import format_exception
 
 import pytest
 from conformance_projects import without_guests
@@ -13,7 +14,7 @@ from official_client import OpenStackCommand
 
 import cloudkit
 from cloudkit import Cloud
-from cloudkit.cli.steps import Outcome, StepNotOffered, StepPassed, StepStarted
+from cloudkit.cli.steps import Outcome, StepFailed, StepNotOffered, StepPassed, StepStarted
 from cloudkit.cli.story import run_story
 
 WITH_GUESTS = "CLOUDKIT_BED_GUESTS" in os.environ
@@ -42,7 +43,7 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Cloud]:
     """The bed as a member of a project sees it, who finds its flavors ready-made."""
     story = {"flavor": "m1.tiny", "external_network": "public"}
     if WITH_GUESTS:
-        story["image"] = os.environ["CLOUDKIT_TEST_GUEST_IMAGE"]
+        story |= {"image": os.environ["CLOUDKIT_TEST_GUEST_IMAGE"], "user": "root"}
     config = tmp_path / "cloudkit.toml"
     settings = "\n".join(f"{name} = {json.dumps(value)}" for name, value in story.items())
     config.write_text(f'[clouds.member]\nurl = "openstack://bed-demo"\n[clouds.member.story]\n{settings}\n')
@@ -62,7 +63,9 @@ def test_the_official_command_sees_what_the_story_makes(cloud: Cloud) -> None:
             seen[event.step.title] = demo.names(what) - before[what]
 
     result = run_story(cloud, look)
-    assert result.ok, result.outcomes
+    failed = [(each.step.title, each.error) for each in result.outcomes if isinstance(each, StepFailed)]
+    assert not failed, "".join(format_exception(failed[0][1]))
+    assert result.ok
     left_out = {outcome.step.title for outcome in result.outcomes if isinstance(outcome, StepNotOffered)}
     assert left_out == (set() if WITH_GUESTS else NEED_GUESTS)
     assert set(seen) == set(MADE)
