@@ -58,7 +58,8 @@ class SavedGuest:
         self._memory = folder / "memory"
         with connect(bed) as cloud, deleting_all(cloud):
             server = self._boot(cloud)
-            # It is there when its agent answers and no more is loaded: nothing is left half-done in it.
+            # Its agent starts later than its SSH server, and what is half-done when it is saved may never be done.
+            Guest(cloud, server, self.key_path).await_agent()
             with cloud.ssh(server, user=USER, key=self.key_path) as shell:
                 shell.run("sync", check=True)
             cloud.servers.suspend(server)
