@@ -12,6 +12,7 @@ import libvirt
 from cloudkit.errors import CloudError
 from cloudkit_libvirt import domain_xml
 from cloudkit_libvirt.context import Context
+from cloudkit_libvirt.domains import gone_or_off
 from cloudkit_libvirt.errors import code_of
 from cloudkit_libvirt.quiesce import Consistency, frozen
 from cloudkit_libvirt.undo import undoing
@@ -69,8 +70,9 @@ def _is_stale(domain: Any) -> bool:
 
 
 def _abort(domain: Any, path: str) -> None:
-    if _runs(domain, path):
-        domain.abortJob()
+    with gone_or_off():
+        if _runs(domain, path):
+            domain.abortJob()
 
 
 def _runs(domain: Any, path: str) -> bool:

@@ -13,7 +13,8 @@ import libvirt
 from cloudkit.errors import CloudError
 from cloudkit_libvirt.domains import Domains, gone_or_off
 from cloudkit_libvirt.errors import is_unreachable
-from cloudkit_libvirt.undo import insisting, undoing
+from cloudkit_libvirt.patience import patiently
+from cloudkit_libvirt.undo import undoing
 
 _log = logging.getLogger("cloudkit.libvirt")
 
@@ -86,5 +87,5 @@ def _thaw(domains: Domains, domain: libvirt.virDomain) -> None:
 
 
 def _let_go(domains: Domains, domain: libvirt.virDomain) -> None:
-    with gone_or_off():
-        insisting(lambda: domains.again(domain).fsThaw())
+    with gone_or_off(), patiently():
+        domains.again(domain).fsThaw()

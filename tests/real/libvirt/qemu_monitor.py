@@ -17,6 +17,7 @@ TIMEOUT_S = 10
 @contextmanager
 def monitor(bed: LibvirtBed, domain_name: str) -> Generator[Callable[..., Any]]:
     """A function that gives a command to a domain's QEMU, and returns its answer."""
+    # libvirt names the folder by the beginning of the domain's name.
     (path,) = bed.folder.glob(f"lib/qemu/domain-*-{domain_name[:20]}*/monitor.sock")
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
@@ -32,7 +33,8 @@ def monitor(bed: LibvirtBed, domain_name: str) -> Generator[Callable[..., Any]]:
                     while True:
                         answer = json.loads(lines.readline())
                         # Greeting and events come in between.
-                        if "return" in answer or "error" in answer:
+                        assert "error" not in answer, answer
+                        if "return" in answer:
                             return answer["return"]
 
                 command("qmp_capabilities")

@@ -118,7 +118,7 @@ def run_all_parts(arguments: Sequence[str]) -> int:
     with ExitStack() as running:
         parts = {part: running.enter_context(_in_background(command)) for part, command in commands.items()}
         statuses = {part: process.wait() for part, (process, _) in parts.items()}
-        for part in sorted(parts, key=lambda part: worst([statuses[part]]) not in (0, NOTHING_SELECTED)):
+        for part in sorted(parts, key=lambda part: statuses[part] not in (0, NOTHING_SELECTED)):
             _, output = parts[part]
             output.seek(0)
             print(f"\n=== {part}: exit status {statuses[part]}", output.read(), sep="\n", flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import libvirt
@@ -41,12 +42,18 @@ def volume(guest: Guest) -> Volume:
 def hold(domain: libvirt.virDomain) -> None:
     """Let what is copied of the domain take hours."""
 
-    def execute(name: str, **arguments: Any) -> Any:
-        command = json.dumps({"execute": name, "arguments": arguments})
-        return json.loads(libvirt_qemu.qemuMonitorCommand(domain, command, 0))["return"]
+    def command(name: str, **arguments: Any) -> Any:
+        text = json.dumps({"execute": name, "arguments": arguments})
+        return json.loads(libvirt_qemu.qemuMonitorCommand(domain, text, 0))["return"]
 
-    (job,) = execute("query-block-jobs")
-    execute("block-job-set-speed", device=job["device"], speed=1)
+    set_speed(command, 1)
+
+
+def set_speed(command: Callable[..., Any], bytes_per_s: int) -> str:
+    """Set how fast the one job of a QEMU goes, 0 for as fast as it can; returns the job's id."""
+    (job,) = command("query-block-jobs")
+    command("block-job-set-speed", device=job["device"], speed=bytes_per_s)
+    return str(job["device"])
 
 
 def test_one_whose_begin_was_not_answered_is_ended(
@@ -79,11 +86,10 @@ def test_one_whose_end_libvirt_has_missed_lets_the_next_begin(guest: Guest, volu
     hold(domain)
     bed.kill_libvirtd()
     with monitor(bed, domain.name()) as command:
-        (job,) = command("query-block-jobs")
-        command("block-job-set-speed", device=job["device"], speed=0)
+        job = set_speed(command, 0)
         deadline = time.monotonic() + 30
         while [each["status"] for each in command("query-jobs")] != ["concluded"]:
             assert time.monotonic() < deadline
-        command("job-dismiss", id=job["device"])
+        command("job-dismiss", id=job)
     bed.start_libvirtd()
     guest.cloud.snapshots.create("snapshot", volume=volume, force=True)
